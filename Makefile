@@ -1,0 +1,44 @@
+# The one door to every task. Each target does all its own set-up in .venv.
+PYTHON ?= python3
+HOST ?= 127.0.0.1
+PORT ?= 3000
+BIN := .venv/bin
+CARGO_LINT = cd engine && cargo fmt --check && cargo clippy --quiet --all-targets -- -D warnings
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format bench clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
+
+setup: ## Make .venv with crosspeer and its command in it
+	@PYTHON="$(PYTHON)" scripts/setup
+
+demo: setup ## Run the chat on http://127.0.0.1:3000
+	@exec $(BIN)/crosspeer serve examples/chat --host $(HOST) --port $(PORT)
+
+test: ## Install what the tests need and run them all
+	@PYTHON="$(PYTHON)" scripts/setup test
+	@if command -v cargo >/dev/null; then cargo test --quiet --manifest-path engine/Cargo.toml --package crosspeer-core; fi
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: ## Check format, style, types and the direction of imports
+	@PYTHON="$(PYTHON)" scripts/setup test lint
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	@if command -v cargo-clippy >/dev/null; then $(CARGO_LINT); fi
+
+bench: setup ## Measure crosspeer beside its rivals (20 minutes) and write bench/RESULTS.md
+	@$(BIN)/python bench/run.py --write $(ARGS)
+
+format: ## Format the code and mend what can be mended
+	@PYTHON="$(PYTHON)" scripts/setup lint
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## Remove the environment and all caches
+	rm -rf bench/.env bench/servers/node_modules bench/load/target engine/target
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

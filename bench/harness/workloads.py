@@ -1,0 +1,36 @@
+"""What is measured. The load generator knows how; here is how much of it, and what the figure means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Measure = Literal["cpu", "memory"]
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A column of the tables."""
+
+    name: str
+    title: str
+    arguments: tuple[str, ...]
+    """The load generator's subcommand and its options."""
+    units: int
+    """How much a fast server does in a run; slower ones do less, unless `whole`."""
+    figure: str
+    """What the figure is."""
+    measure: Measure = "cpu"
+    whole: bool = False
+    """Always all units, however long it takes."""
+
+
+WORKLOADS = (
+    Workload("chat", "chat", ("chat",), 200, "CPU time a delivery"),
+    Workload("echo", "echo, 1 in flight", ("echo", "--inflight", "1"), 50, "CPU time an echo"),
+    Workload("echo32", "echo, 32 in flight", ("echo", "--inflight", "32"), 1000, "CPU time an echo"),
+    Workload("publish", "publish 1", ("publish", "--burst", "1"), 400, "CPU time a delivery"),
+    Workload("publish64", "publish 64", ("publish", "--burst", "64"), 250, "CPU time a delivery"),
+    Workload("connect", "connect", ("connect",), 100, "CPU time a connection"),
+    Workload("idle", "idle", ("idle",), 8, "memory a connection", "memory", whole=True),
+)

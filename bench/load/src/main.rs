@@ -1,0 +1,75 @@
+//! The two ends of the bench: a load generator, and a server that does nothing but the work itself.
+
+mod clients;
+mod floor;
+mod frame;
+mod poll;
+mod socket;
+mod workloads;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use workloads::{Amount, Chat, Connect, Echo, Idle, Publish, measure};
+
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    /// The port on the loopback
+    #[arg(long, env = "PORT")]
+    port: u16,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve /chat, /echo and /fan with the least possible work
+    Floor,
+    /// 32 clients that send 640 texts each and hear all of them
+    Chat(Amount),
+    /// 64 clients whose texts come back
+    Echo {
+        /// How many each client keeps in flight
+        #[arg(long, default_value_t = 1)]
+        inflight: u32,
+        #[command(flatten)]
+        amount: Amount,
+    },
+    /// 1000 subscribers and one publisher
+    Publish {
+        /// How many texts are published at once
+        #[arg(long, default_value_t = 1)]
+        burst: usize,
+        #[command(flatten)]
+        amount: Amount,
+    },
+    /// Connections that are opened and closed
+    Connect(Amount),
+    /// Connections that stay
+    Idle(Amount),
+}
+
+fn main() -> ExitCode {
+    let Cli { port, command } = Cli::parse();
+    match run(port, command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(port: u16, command: Command) -> Result<()> {
+    match command {
+        Command::Floor => floor::serve(port),
+        Command::Chat(amount) => measure(Chat::default(), port, amount),
+        Command::Echo { inflight, amount } => measure(Echo::new(inflight), port, amount),
+        Command::Publish { burst, amount } => measure(Publish::new(burst), port, amount),
+        Command::Connect(amount) => measure(Connect, port, amount),
+        Command::Idle(amount) => measure(Idle, port, amount),
+    }
+}

@@ -1,0 +1,5 @@
+"""`python -m crosspeer`: the command line."""
+
+from crosspeer.cli import main
+
+main()

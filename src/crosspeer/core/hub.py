@@ -1,0 +1,293 @@
+"""The hub: all peers of one application, and the gate that they come in by."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+
+from starlette.exceptions import HTTPException
+from starlette.responses import PlainTextResponse, Response
+
+from crosspeer.core.admission import Admission
+from crosspeer.core.fanout import Fanout, SessionFanout
+from crosspeer.core.hooks import Hooks, HooksLike, HookTable, as_hooks
+from crosspeer.core.limits import Limits
+from crosspeer.core.origins import Origins, origin_check
+from crosspeer.core.outgoing import Outgoing, Sendable, outgoing
+from crosspeer.core.peers import Namespaces, PeerSet
+from crosspeer.core.request import HUB_KEY, Request
+from crosspeer.core.upgrade import Upgrade, as_upgrade
+from crosspeer.wire.closing import CloseCode, check_close
+
+if TYPE_CHECKING:
+    from crosspeer.core.session import Session
+
+logger = logging.getLogger("crosspeer")
+
+Resolved = HooksLike | Response | None
+Resolve = Callable[[Request], Resolved | Awaitable[Resolved]]
+MAX_TABLES: Final = 256
+"""Hook tables that are kept for the next connection with the same hooks."""
+
+Negotiation = Generator[Awaitable[Any], Any, "Admission | Response"]
+
+
+class Sync(Protocol):
+    """Where a hub hands on what is published on it, so that other hubs can `deliver` it too."""
+
+    def relay(self, namespace: str | None, topic: str, data: str | bytes) -> None:
+        """Take one publication; None means all namespaces. MUST NOT block. What it raises is logged."""
+        ...
+
+
+class Hub:
+    """All peers of one application. Whatever takes hooks also takes a hub.
+
+    Args:
+        hooks: for every peer, before those that `resolve` finds.
+        resolve: asked once a connection for the hooks of its request, sync or async. None is answered with 404,
+            a `Response` refuses.
+        namespace: says where the peer of a request lives; by default its path. `upgrade` has the last word.
+        limits: the bounds of every queue, size and time.
+        origins: the web pages that may connect beside those of the same origin: "*", or `https://example.com`s.
+        sync: relays publications to other hubs.
+    """
+
+    def __init__(
+        self,
+        hooks: HooksLike | None = None,
+        *,
+        resolve: Resolve | None = None,
+        namespace: Callable[[Request], str] | None = None,
+        limits: Limits | None = None,
+        origins: Origins = None,
+        sync: Sync | None = None,
+    ) -> None:
+        self.limits = limits or Limits()
+        self.peers = Namespaces()
+        """Namespace to set of peers: a live, read-only view."""
+        self._hooks = None if hooks is None else HookTable.of(as_hooks(hooks))
+        self._resolve = resolve
+        self._namespace = namespace or (lambda request: request.scope["path"])
+        self._origin_allowed = origin_check(origins)
+        self._sync = sync
+        self._tables: dict[int, tuple[HooksLike, HookTable]] = {}
+        self.fanout = SessionFanout()
+        """For peers whose transport has none of its own."""
+        self._fanouts: list[Fanout] = [self.fanout]
+        self._connections = 0
+        self._closing = 0
+
+    @property
+    def connections(self) -> int:
+        """How many connections it holds, those in the middle of their handshake included."""
+        return self._connections
+
+    @property
+    def topics(self) -> int:
+        """How many topics have subscribers."""
+        return sum(map(len, self._fanouts))
+
+    def publish(
+        self, topic: str, data: Sendable = None, *, namespace: str | None = None, compress: bool | None = None
+    ) -> None:
+        """Send to every subscriber of a topic, in one namespace or (None) in all, each exactly once.
+
+        Never waits, and never raises because of one bad peer. Call it on the event loop's thread; from another
+        one by `loop.call_soon_threadsafe(hub.publish, ...)`.
+
+        Raises:
+            TypeError, ValueError: the data has no form to be sent in.
+        """
+        self._publish(topic, outgoing(data, compress), namespace, None)
+
+    def deliver(self, topic: str, data: str | bytes, *, namespace: str | None = None) -> None:
+        """Send to the subscribers on this hub only: what came from another hub is not relayed again."""
+        self._fan_out(topic, Outgoing(data), namespace, None)
+
+    async def close(self, code: int = CloseCode.GOING_AWAY, reason: str = "") -> None:
+        """Close every peer and wait until the last `close` hook has ended. New handshakes meanwhile get 503."""
+        check_close(code, reason)
+        with self.refusing():
+            sessions = self.sessions()
+            for session in sessions:
+                session.close(code, reason)
+            for session in sessions:
+                await session.wait_closed()
+
+    # What adapters and servers use.
+
+    def sessions(self) -> list[Session]:
+        """The sessions of all connected peers."""
+        return [peer._session for peers in self.peers.values() for peer in peers]
+
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Refuse every new handshake with 503 meanwhile."""
+        self._closing += 1
+        try:
+            yield
+        finally:
+            self._closing -= 1
+
+    def attach(self, fanout: Fanout) -> None:
+        """Let publications reach the subscribers of an engine too."""
+        self._fanouts.append(fanout)
+
+    def detach(self, fanout: Fanout) -> None:
+        self._fanouts.remove(fanout)
+
+    @property
+    def relays(self) -> bool:
+        """Whether publications go to other hubs."""
+        return self._sync is not None
+
+    def publish_beside(self, done: Fanout, topic: str, item: Outgoing, namespace: str) -> None:
+        """Go on with a publication that an engine has made among its own subscribers."""
+        for fanout in self._fanouts:
+            if fanout is not done:
+                fanout.publish(topic, item, namespace, None)
+        self._relay(topic, item, namespace)
+
+    def admit(self, request: Request) -> Admission | Response | Coroutine[Any, Any, Admission | Response]:
+        """Take a handshake through the gate: an admission to make a peer of, or the response that refuses it.
+
+        The order: is there room, may this page connect, are there hooks, what does `upgrade` say. Only an
+        application that is `async` there has to be awaited for.
+        """
+        if self._closing or self._is_full():
+            return PlainTextResponse("Service Unavailable", 503, {"retry-after": "1"})
+        if not self._origin_allowed(request):
+            return PlainTextResponse("Forbidden: this origin may not connect", 403)
+        self._connections += 1
+        negotiation = self._negotiate(request)
+        waiting_for = self._advance(request, negotiation.send, None)
+        return self._await(negotiation, request, waiting_for) if isawaitable(waiting_for) else waiting_for
+
+    # What sessions and peers use.
+
+    def _publish(self, topic: str, item: Outgoing, namespace: str | None, sender: Session | None) -> None:
+        self._fan_out(topic, item, namespace, sender)
+        self._relay(topic, item, namespace)
+
+    def _relay(self, topic: str, item: Outgoing, namespace: str | None) -> None:
+        if self._sync is not None:
+            try:
+                self._sync.relay(namespace, topic, item.data)
+            except Exception as error:
+                logger.error("a publication to %r was not relayed", topic, exc_info=error)
+
+    def _fan_out(self, topic: str, item: Outgoing, namespace: str | None, sender: Session | None) -> None:
+        for fanout in self._fanouts:
+            fanout.publish(topic, item, namespace, sender)
+
+    def _enter(self, session: Session) -> None:
+        self.peers._add(session.namespace, session.peer)
+
+    def _leave(self, session: Session) -> None:
+        self.peers._discard(session.namespace, session.peer)
+        self._release()
+
+    def _release(self) -> None:
+        self._connections -= 1
+
+    def _peers_of(self, namespace: str) -> PeerSet:
+        return self.peers.get(namespace) or PeerSet({})
+
+    def _is_full(self) -> bool:
+        most = self.limits.max_connections
+        return most is not None and self._connections >= most
+
+    def _advance(self, request: Request, step: Callable[[Any], Any], value: object) -> Any:
+        """Go on with a negotiation: to what it has to await, or to its end."""
+        admitted: Admission | Response
+        try:
+            return step(value)
+        except StopIteration as done:
+            admitted = done.value
+        except HTTPException as refusal:
+            admitted = Response(refusal.detail, refusal.status_code, refusal.headers, "text/plain")
+        except Exception as error:
+            logger.error("the handshake for %r failed", request.scope["path"], exc_info=error)
+            admitted = PlainTextResponse("Internal Server Error", 500)
+        if not isinstance(admitted, Admission):
+            self._release()
+        return admitted
+
+    async def _await(self, negotiation: Negotiation, request: Request, waiting_for: Any) -> Admission | Response:
+        while isawaitable(waiting_for):
+            try:
+                answer = await waiting_for
+            except Exception as error:
+                waiting_for = self._advance(request, negotiation.throw, error)
+            except BaseException:
+                self._release()
+                raise
+            else:
+                waiting_for = self._advance(request, negotiation.send, answer)
+        return cast("Admission | Response", waiting_for)
+
+    def _negotiate(self, request: Request) -> Negotiation:
+        """Ask the application. Yields what it has to be awaited for, and is sent the results."""
+        request.scope[HUB_KEY] = self
+        hooks = yield from self._find_hooks(request)
+        if isinstance(hooks, Response):
+            return hooks
+        answer = None if hooks.upgrade is None else hooks.upgrade(request)
+        if isawaitable(answer):
+            answer = yield answer
+        if isinstance(answer, Response):
+            return answer
+        accepted = as_upgrade(answer)
+        request.context.update(accepted.context or {})
+        namespace = self._namespace(request) if accepted.namespace is None else accepted.namespace
+        if not isinstance(namespace, str) or not namespace:
+            raise ValueError(f"a namespace is a string that is not empty, not {namespace!r}")
+        return Admission(self, request, hooks, _only_offered(accepted, request), namespace)
+
+    def _find_hooks(self, request: Request) -> Generator[Awaitable[Any], Any, HookTable | Response]:
+        if self._resolve is None:
+            return self._hooks or PlainTextResponse("Not Found", 404)
+        found = self._resolve(request)
+        if isawaitable(found):
+            found = yield found
+        if found is None:
+            return PlainTextResponse("Not Found", 404)
+        if isinstance(found, Response):
+            return found
+        return self._table(found)
+
+    def _table(self, found: HooksLike) -> HookTable:
+        """The hooks as a connection calls them. Most connections share theirs with others."""
+        known = self._tables.get(id(found))
+        if known is not None and known[0] is found and isinstance(found, Hooks):
+            return known[1]
+        table = HookTable.of(as_hooks(found))
+        if self._hooks is not None:
+            table = self._hooks.then(table)
+        if len(self._tables) >= MAX_TABLES:
+            self._tables.clear()
+        # Kept with what it was made of, so that no other object can come to have that id.
+        self._tables[id(found)] = (found, table)
+        return table
+
+
+def _only_offered(accepted: Upgrade, request: Request) -> Upgrade:
+    """Drop a subprotocol that the client did not offer: it would have to fail the connection (RFC 6455 section 4.1)."""
+    if accepted.protocol is None or accepted.protocol in request.offered_protocols:
+        return accepted
+    logger.warning("upgrade chose the subprotocol %r, which the client did not offer", accepted.protocol)
+    return replace(accepted, protocol=None)
+
+
+def as_hub(value: Hub | HooksLike) -> Hub:
+    """Take a hub, or hooks in any form, as a hub.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    return value if isinstance(value, Hub) else Hub(value)

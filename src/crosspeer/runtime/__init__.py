@@ -1,0 +1,1 @@
+"""What every asyncio adapter shares: owned tasks, the pump that empties a queue, the handshake's deadline."""

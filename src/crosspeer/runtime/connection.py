@@ -1,0 +1,235 @@
+"""A session over a server whose sending and closing are coroutines: ASGI and most of the others."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, Protocol
+
+from crosspeer.core.hooks import CloseDetails
+from crosspeer.runtime.suspension import noticing
+from crosspeer.runtime.tasks import Tasks
+from crosspeer.wire.closing import CloseCode
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine
+
+    from crosspeer.core.outgoing import Outgoing
+    from crosspeer.core.session import Session
+    from crosspeer.core.transport import Capabilities
+
+logger = logging.getLogger("crosspeer")
+
+
+class Channel(Protocol):
+    """What a server offers for one accepted connection: the little that an adapter has to write.
+
+    `send` and `close` may wait for a slow reader and are cancelled when the connection ends. Whatever they raise
+    means that the connection is lost.
+    """
+
+    capabilities: Capabilities
+    protocol: str
+    extensions: str
+
+    def incoming(self) -> AsyncIterator[str | bytes]:
+        """Yield the messages until the connection has ended; `details` says how from then on."""
+        ...
+
+    @property
+    def details(self) -> CloseDetails:
+        """How the connection ended."""
+        ...
+
+    async def send(self, item: Outgoing) -> None: ...
+
+    async def close(self, code: int, reason: str, *, now: bool) -> None:
+        """Send the close frame; `now` means before whatever the server still holds back."""
+        ...
+
+    def ping(self, data: bytes) -> None: ...
+
+    def abort(self) -> None:
+        """Drop the connection, where the server lets one; the reading is cancelled afterwards."""
+        ...
+
+
+class Connection:
+    """The transport of a session over a channel: one reading coroutine, and a pump while something is queued."""
+
+    def __init__(self, session: Session, channel: Channel) -> None:
+        self.capabilities = channel.capabilities
+        self.taken = 0
+        self._session = session
+        self._channel = channel
+        self._tasks = Tasks()
+        self._readable = asyncio.Event()
+        self._readable.set()
+        self._gone = asyncio.Event()
+        self._finished = asyncio.Event()
+        self._pump: asyncio.Task[None] | None = None
+        self._drain_waiters: list[tuple[int, asyncio.Future[None]]] = []
+        self._held_up = False
+        self._aborted = False
+        self._reader: asyncio.Task[Any] | None = None
+
+    @property
+    def protocol(self) -> str:
+        return self._channel.protocol
+
+    @property
+    def extensions(self) -> str:
+        return self._channel.extensions
+
+    async def run(self) -> None:
+        """Carry the session from `open` to the end of `close`. Called by the adapter once the handshake is done."""
+        self._reader = asyncio.current_task()
+        self._session.start(self)
+        try:
+            await self._read()
+        except asyncio.CancelledError:
+            if not self._aborted or self._reader is None or self._reader.uncancel() > 0:
+                # The server stops us: hooks that still run are cancelled, and `close` has the last word.
+                self._tasks.cancel()
+                raise
+        except Exception as error:
+            # Whatever a server raises here, and they raise many things, means that the connection is lost.
+            logger.debug("reading of peer %s ended", self._session.peer, exc_info=error)
+        finally:
+            await self._end()
+
+    # Transport.
+
+    def push(self, item: Outgoing) -> bool:
+        if not self._session.outbox.push(item, self.taken):
+            return False
+        if self._pump is None:
+            self._pump = self._tasks.start(self._empty_outbox())
+        return True
+
+    def pause_reading(self) -> None:
+        self._readable.clear()
+
+    def resume_reading(self) -> None:
+        self._readable.set()
+
+    def ping(self, data: bytes) -> None:
+        self._channel.ping(data)
+
+    def close(self, code: int, reason: str, *, now: bool) -> None:
+        if now and self._pump is not None:
+            self._pump.cancel()
+        # The answer to our close frame has to be read, however slow the hook is.
+        self._readable.set()
+        self._tasks.start(self._close(code, reason, now))
+
+    def abort(self) -> None:
+        if self._aborted or self._gone.is_set():
+            return
+        self._aborted = True
+        self._channel.abort()
+        # From the loop, not from here: this may be called by a hook that runs inside the reading coroutine.
+        asyncio.get_running_loop().call_soon(self._stop_reading)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.start(work)
+
+    async def wait_for_drain(self, threshold: int) -> None:
+        if self._gone.is_set() or self._unsent() <= threshold:
+            return
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._drain_waiters.append((threshold, waiter))
+        await waiter
+
+    async def wait_closed(self) -> None:
+        await self._finished.wait()
+
+    # Inside.
+
+    async def _read(self) -> None:
+        receive = self._session.receive
+        messages = self._channel.incoming()
+        while True:
+            if not self._readable.is_set():
+                await self._readable.wait()
+            try:
+                message = await anext(messages)
+            except StopAsyncIteration:
+                return
+            if self._is_too_big(message):
+                self._session.finish(CloseCode.TOO_BIG, "message too big")
+            else:
+                receive(message)
+
+    def _is_too_big(self, message: str | bytes) -> bool:
+        """The limit, where the server under us does not keep it. Text counts as UTF-8."""
+        most = self._session.hub.limits.max_message_size
+        if isinstance(message, bytes) or message.isascii() or len(message) > most:
+            return len(message) > most
+        return len(message) * 4 > most and len(message.encode()) > most
+
+    async def _empty_outbox(self) -> None:
+        outbox = self._session.outbox
+        try:
+            while (item := outbox.pop()) is not None:
+                self.taken = item.size
+                await noticing(self._channel.send(item), self._hold_up)
+                self.taken = 0
+                if self._drain_waiters:
+                    self._release_waiters()
+        except Exception as error:
+            logger.debug("sending to peer %s ended", self._session.peer, exc_info=error)
+            outbox.clear()
+        finally:
+            self.taken = 0
+            self._pump = None
+            self._release_waiters()
+        if self._held_up:
+            self._held_up = False
+            self._session.drained()
+
+    def _hold_up(self) -> None:
+        self._held_up = True
+
+    def _unsent(self) -> int:
+        return self._session.outbox.size + self.taken
+
+    def _release_waiters(self) -> None:
+        unsent = 0 if self._gone.is_set() else self._unsent()
+        waiting = self._drain_waiters
+        self._drain_waiters = [entry for entry in waiting if entry[0] < unsent]
+        for threshold, waiter in waiting:
+            if threshold >= unsent and not waiter.done():
+                waiter.set_result(None)
+
+    async def _close(self, code: int, reason: str, now: bool) -> None:
+        """Let the queue leave, send the close frame, and drop the connection if the answer takes too long."""
+        try:
+            async with asyncio.timeout(self._session.hub.limits.close_timeout):
+                if self._pump is not None:
+                    await asyncio.wait({self._pump})
+                await self._channel.close(code, reason, now=now)
+                await self._gone.wait()
+        except Exception as error:
+            logger.debug("closing of peer %s was not answered: %r", self._session.peer, error)
+            self.abort()
+
+    def _stop_reading(self) -> None:
+        if self._reader is not None and not self._gone.is_set():
+            self._reader.cancel()
+
+    async def _end(self) -> None:
+        self._gone.set()
+        if self._pump is not None:
+            self._pump.cancel()
+        self._session.closed(self._details())
+        self._release_waiters()
+        try:
+            await self._tasks.finish()
+        finally:
+            self._finished.set()
+
+    def _details(self) -> CloseDetails:
+        if self._aborted:
+            return CloseDetails(CloseCode.ABNORMAL, "", was_clean=False)
+        return self._channel.details

@@ -1,0 +1,235 @@
+"""The default server: hooks and plain HTTP on one port. The HTTP is uvicorn's, the peers are an engine's."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import os
+import socket
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import uvicorn
+
+from crosspeer.adapters.asgi import Adapter
+from crosspeer.core.limits import Limits
+from crosspeer.runtime.drain import drain
+from crosspeer.server.engine import Engine, chosen, make_engine
+from crosspeer.server.protocols import HTTPProtocol, WebSocketProtocol
+from crosspeer.server.target import Target, application
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from starlette.types import ASGIApp
+
+logger = logging.getLogger("crosspeer")
+
+BACKLOG: Final = 4096
+"""Connections that wait to be accepted: a whole room comes back at once after a restart."""
+_DRAIN_SHARE: Final = 0.7
+"""The peers' part of the time for a shutdown. The rest is for requests that are still being answered."""
+_LAST_GRACE: Final = 0.5
+
+
+class Server:
+    """Serves peers, and plain HTTP beside them.
+
+    ```python
+    async with Server(Chat(), port=0) as server:
+        print(server.url)
+    ```
+
+    Args:
+        target: hooks in any form, a hub, `Routes`, or any ASGI application.
+        http: an ASGI application for plain HTTP, beside hooks or a hub.
+        host: the address to listen on, IPv4 or IPv6.
+        port: the port; 0 takes a free one, which `url` tells.
+        engine: which engine serves the WebSockets of hooks or a hub: "native", "python",
+            "uvicorn", or "auto" for the best
+            that there is. Without one, the environment variable CROSSPEER_ENGINE says it.
+        ssl_certfile, ssl_keyfile: PEM files; with them it serves https and wss.
+        shutdown_timeout: seconds from `stop` to its end, whatever peers and requests do.
+        sock: a listening socket to use instead of `host` and `port`.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        *,
+        http: ASGIApp | None = None,
+        host: str = "127.0.0.1",
+        port: int = 3000,
+        engine: str | None = None,
+        ssl_certfile: str | os.PathLike[str] | None = None,
+        ssl_keyfile: str | os.PathLike[str] | None = None,
+        shutdown_timeout: float = 10.0,
+        sock: socket.socket | None = None,
+    ) -> None:
+        self._app = application(target, http)
+        self.hub: Final = self._app.hub if isinstance(self._app, Adapter) else None
+        """The hub that it serves, None for a plain ASGI application."""
+        self._host = host
+        self._port = port
+        self._engine_name = chosen(engine)
+        self._engine: Engine | None = None
+        self._certificate = (ssl_certfile, ssl_keyfile)
+        self._shutdown_timeout = shutdown_timeout
+        self._socket = sock
+        self._server: uvicorn.Server | None = None
+        self._ticks: asyncio.Task[None] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens: `http://host:port` (https with a certificate), or `unix:path` for a Unix socket.
+
+        Raises:
+            RuntimeError: it is not running.
+        """
+        if self._server is None or self._socket is None:
+            raise RuntimeError("the server is not running")
+        name = self._socket.getsockname()
+        if isinstance(name, str):
+            return f"unix:{name}"
+        host, port = name[:2]
+        scheme = "https" if self._certificate[0] else "http"
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+    @property
+    def engine(self) -> str:
+        """The name of the engine that serves its WebSockets."""
+        return "uvicorn" if self._engine is None else self._engine.name
+
+    async def start(self) -> None:
+        """Listen, and return when connections are accepted.
+
+        Raises:
+            OSError: the address is taken or not there.
+            EngineError: the engine that was asked for is not installed.
+            RuntimeError: it runs already, or the application's start-up (ASGI lifespan) failed.
+        """
+        if self._server is not None:
+            raise RuntimeError("the server is running already")
+        if self._socket is None or self._socket.fileno() < 0:
+            self._socket = bind(self._host, self._port)
+        server = uvicorn.Server(self._config())
+        server.config.load()
+        server.lifespan = server.config.lifespan_class(server.config)
+        try:
+            engine = self._make_engine(server)
+            await server.startup(sockets=[] if engine is not None and engine.listens else [self._socket])
+        except SystemExit:
+            # uvicorn's way to say that the lifespan failed; its log has the reason.
+            self._socket.close()
+            raise RuntimeError("the application did not start") from None
+        except BaseException:
+            self._socket.close()
+            raise
+        if engine is not None:
+            engine.start()
+            if engine.listens:
+                engine.listen(self._socket)
+        self._engine = engine
+        self._server = server
+        self._ticks = asyncio.create_task(server.main_loop())
+
+    async def stop(self) -> None:
+        """Stop accepting, close peers with 1012 in batches, let requests end, and be gone within the deadline."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._shutdown_timeout
+        for listener in server.servers:
+            listener.close()
+        if self._engine is not None:
+            self._engine.stop_listening()
+        if self._socket is not None:
+            # The engine worked on a duplicate: whoever comes now is to be turned away by the system.
+            self._socket.close()
+        try:
+            async with asyncio.timeout_at(deadline):
+                if self.hub is not None:
+                    await drain(self.hub, within=self._shutdown_timeout * _DRAIN_SHARE)
+                if self._engine is not None:
+                    await self._engine.stop()
+                server.config.timeout_graceful_shutdown = max(1, int(deadline - loop.time() - 1))
+                await server.shutdown(sockets=[self._socket] if self._socket else None)
+        except TimeoutError:
+            logger.warning("not everything ended within %g s of the shutdown", self._shutdown_timeout)
+            await _drop_everything(server)
+            if self._engine is not None:
+                await self._engine.stop()
+        finally:
+            server.should_exit = True
+            if self._ticks is not None:
+                await self._ticks
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    def _make_engine(self, server: uvicorn.Server) -> Engine | None:
+        if self.hub is None:
+            return None
+
+        def adopt() -> asyncio.Protocol:
+            config, state = server.config, server.server_state
+            protocol: Any = config.http_protocol_class
+            made: asyncio.Protocol = protocol(config=config, server_state=state, app_state=server.lifespan.state)
+            return made
+
+        engine = make_engine(self._engine_name, self.hub, adopt, tls=self._certificate[0] is not None)
+        # The HTTP protocol hands every upgrade to it.
+        server.config.http_protocol_class = functools.partial(  # type: ignore[assignment]
+            HTTPProtocol, limits=self.hub.limits, engine=engine
+        )
+        return engine
+
+    def _config(self) -> uvicorn.Config:
+        certfile, keyfile = (None if path is None else os.fspath(path) for path in self._certificate)
+        limits = self.hub.limits if self.hub is not None else Limits()
+        return uvicorn.Config(
+            self._app,
+            http=functools.partial(HTTPProtocol, limits=limits),  # type: ignore[arg-type]
+            ws=functools.partial(WebSocketProtocol, limits=limits),  # type: ignore[arg-type]
+            ws_max_size=limits.max_message_size,
+            ws_ping_interval=limits.ping_interval,
+            ws_ping_timeout=limits.ping_timeout,
+            # 116 KiB an idle connection is too much to be the default.
+            ws_per_message_deflate=False,
+            log_config=None,
+            access_log=logger.isEnabledFor(logging.DEBUG),
+            ssl_certfile=certfile,
+            ssl_keyfile=keyfile,
+            server_header=False,
+            proxy_headers=False,
+            backlog=BACKLOG,
+        )
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Make a listening socket.
+
+    Raises:
+        OSError: the address is taken, or not one of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=BACKLOG)
+
+
+async def _drop_everything(server: uvicorn.Server) -> None:
+    """End what ignored every polite request: cancel its tasks and drop its connections."""
+    tasks = set(server.server_state.tasks)
+    for task in tasks:
+        task.cancel()
+    for connection in tuple(server.server_state.connections):
+        transport: Any = connection.transport
+        transport.abort()
+    if tasks:
+        await asyncio.wait(tasks, timeout=_LAST_GRACE)

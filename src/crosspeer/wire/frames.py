@@ -1,0 +1,221 @@
+"""WebSocket frames of a server: bytes in, messages out, and back (RFC 6455 sections 5 and 8.1)."""
+
+from __future__ import annotations
+
+import codecs
+from typing import Final
+
+from crosspeer.wire.closing import CloseCode, may_be_received
+
+CONTINUATION: Final = 0x0
+TEXT: Final = 0x1
+BINARY: Final = 0x2
+CLOSE: Final = 0x8
+PING: Final = 0x9
+PONG: Final = 0xA
+
+MAX_CONTROL_PAYLOAD: Final = 125
+MAX_EMPTY_FRAGMENTS: Final = 1024
+"""Fragments without a byte cost a sender nothing: a message may have this many. Others count by their bytes."""
+
+_WHOLE: Final = (0x80 | TEXT, 0x80 | BINARY)
+_SHORT: Final = range(0x80, 0x80 + 126)
+_NO_KEY: Final = bytes(4)
+_Validator: Final = codecs.getincrementaldecoder("utf-8")
+_KNOWN: Final = frozenset({CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG})
+
+
+class ProtocolError(Exception):
+    """The other side broke the protocol; the connection is to be closed with this code."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+Event = tuple[int, str | bytes]
+"""The opcode and the payload of a complete message or control frame. The payload of a `TEXT` is `str`."""
+
+
+def encode_frame(opcode: int, payload: bytes) -> bytes:
+    """Write one unmasked frame."""
+    size = len(payload)
+    if size < 126:
+        return bytes((0x80 | opcode, size)) + payload
+    if size < 65_536:
+        return bytes((0x80 | opcode, 126)) + size.to_bytes(2, "big") + payload
+    return bytes((0x80 | opcode, 127)) + size.to_bytes(8, "big") + payload
+
+
+def encode_close(code: int, reason: str) -> bytes:
+    """Write a close frame; 1005 stands for one without a code."""
+    payload = b"" if code == CloseCode.NO_STATUS else code.to_bytes(2, "big") + reason.encode()
+    return encode_frame(CLOSE, payload)
+
+
+def decode_close(payload: bytes) -> tuple[int, str]:
+    """Read a close frame: its code (1005 if it has none) and its reason.
+
+    Raises:
+        ProtocolError: one byte, a code that must not be sent, or a reason that is no UTF-8.
+    """
+    if not payload:
+        return CloseCode.NO_STATUS, ""
+    code = int.from_bytes(payload[:2], "big")
+    if len(payload) == 1 or not may_be_received(code):
+        raise ProtocolError(CloseCode.PROTOCOL_ERROR, "invalid close frame")
+    return code, _text(payload[2:])
+
+
+class FrameReader:
+    """The incoming half of a connection: `feed` it bytes, then take events until there are none.
+
+    It can be left after any event and taken up later, which is how a slow hook holds its peer up. What it keeps is
+    bounded by the message limit and by what the caller feeds at once; a length that is only claimed costs nothing.
+    """
+
+    __slots__ = ("_data", "_empty", "_fragments", "_most", "_need", "_offset", "_opcode", "_validator")
+
+    def __init__(self, max_message_size: int) -> None:
+        self._most = max_message_size
+        self._data: bytes | bytearray = b""
+        self._offset = 0
+        self._need = 2
+        """Bytes behind the offset without which another look is useless: bytes one at a time stay cheap."""
+        self._opcode = 0
+        """Of the message whose fragments are being collected, 0 between messages."""
+        self._fragments = bytearray()
+        self._empty = 0
+        self._validator: codecs.IncrementalDecoder | None = None
+
+    def feed(self, data: bytes) -> None:
+        """Take more bytes of the connection."""
+        if self._offset == len(self._data):
+            self._data = data
+        elif isinstance(self._data, bytearray):
+            del self._data[: self._offset]
+            self._data += data
+        else:
+            self._data = bytearray(memoryview(self._data)[self._offset :]) + data
+        self._offset = 0
+
+    def next(self) -> Event | None:
+        """The next event, None when more bytes are needed.
+
+        Raises:
+            ProtocolError: the connection is to be closed; nothing behind it may be read.
+        """
+        data, start = self._data, self._offset
+        available = len(data) - start
+        while available >= self._need:
+            first, second = data[start], data[start + 1]
+            if first in _WHOLE and second in _SHORT and not self._opcode and second & 0x7F <= self._most:
+                # A short message in one frame: most of what there is, so it goes without a call.
+                end = start + 6 + (second & 0x7F)
+                if end > len(data):
+                    self._need = end - start
+                    break
+                self._offset = end
+                self._need = 2
+                body = data[start + 6 : end]
+                key = data[start + 2 : start + 6]
+                size = second & 0x7F
+                if key != _NO_KEY:
+                    pad = (key * 32)[:size]
+                    body = (int.from_bytes(body, "big") ^ int.from_bytes(pad, "big")).to_bytes(size, "big")
+                return (TEXT, _text(body)) if first == 0x81 else (BINARY, bytes(body))
+            size = second & 0x7F
+            head = 6
+            if size > 125:
+                head = 8 if size == 126 else 14
+                if available < head:
+                    self._need = head
+                    break
+                size = self._long_size(data, start, size)
+            self._check(first, second, size)
+            end = head + size
+            if available < end:
+                self._need = end
+                break
+            payload = unmask(data[start + head : start + end], data[start + head - 4 : start + head])
+            start += end
+            available -= end
+            self._offset = start
+            self._need = 2
+            event = self._event(first, payload)
+            if event is not None:
+                return event
+        return None
+
+    def _long_size(self, data: bytes | bytearray, start: int, kind: int) -> int:
+        size = int.from_bytes(data[start + 2 : start + (4 if kind == 126 else 10)], "big")
+        if size < (126 if kind == 126 else 65_536) or size >> 63:
+            raise ProtocolError(CloseCode.PROTOCOL_ERROR, "invalid length")
+        return size
+
+    def _check(self, first: int, second: int, size: int) -> None:
+        """All that can be said of a frame before its payload is there."""
+        opcode = first & 0xF
+        if first & 0x70 or opcode not in _KNOWN:
+            raise ProtocolError(CloseCode.PROTOCOL_ERROR, "reserved bits or opcode")
+        if not second & 0x80:
+            raise ProtocolError(CloseCode.PROTOCOL_ERROR, "a client's frames are masked")
+        if opcode > BINARY:
+            if size > MAX_CONTROL_PAYLOAD or not first & 0x80:
+                raise ProtocolError(CloseCode.PROTOCOL_ERROR, "long or fragmented control frame")
+        elif (opcode == CONTINUATION) is not bool(self._opcode):
+            raise ProtocolError(CloseCode.PROTOCOL_ERROR, "fragments out of order")
+        elif size + len(self._fragments) > self._most:
+            raise ProtocolError(CloseCode.TOO_BIG, "message too big")
+
+    def _event(self, first: int, payload: bytes) -> Event | None:
+        opcode = first & 0xF
+        if opcode > BINARY:
+            return (opcode, payload)
+        if first & 0x80 and opcode:
+            return _message(opcode, payload)
+        if opcode:
+            self._opcode = opcode
+        self._fragments += payload
+        self._empty += not payload
+        if self._empty > MAX_EMPTY_FRAGMENTS:
+            raise ProtocolError(CloseCode.POLICY, "too many empty fragments")
+        if self._opcode == TEXT:
+            self._validate(payload)
+        if not first & 0x80:
+            return None
+        opcode, whole = self._opcode, bytes(self._fragments)
+        self._opcode = self._empty = 0
+        self._fragments = bytearray()
+        self._validator = None
+        return _message(opcode, whole)
+
+    def _validate(self, fragment: bytes) -> None:
+        """Fail in the fragment that breaks a text, not at the end of the message."""
+        if self._validator is None:
+            self._validator = _Validator()
+        try:
+            self._validator.decode(fragment)
+        except UnicodeDecodeError:
+            raise ProtocolError(CloseCode.INVALID_DATA, "invalid UTF-8") from None
+
+
+def unmask(payload: bytes | bytearray, key: bytes | bytearray) -> bytes:
+    """Apply a masking key (RFC 6455 section 5.3), as one long integer: the fastest that Python has by itself."""
+    size = len(payload)
+    if not any(key):
+        return bytes(payload)
+    pad = bytes(key) * (size // 4 + 1)
+    return (int.from_bytes(payload, "big") ^ int.from_bytes(pad[:size], "big")).to_bytes(size, "big")
+
+
+def _message(opcode: int, payload: bytes) -> Event:
+    return opcode, _text(payload) if opcode == TEXT else payload
+
+
+def _text(payload: bytes | bytearray) -> str:
+    try:
+        return payload.decode()
+    except UnicodeDecodeError:
+        raise ProtocolError(CloseCode.INVALID_DATA, "invalid UTF-8") from None
