@@ -13,7 +13,9 @@ TIMEOUT = 5.0
 FIN, TEXT, BINARY, CLOSE, PING, PONG = 0x80, 0x1, 0x2, 0x8, 0x9, 0xA
 
 
-def frame(first: int, payload: bytes = b"", *, masked: bool = True, length: int | None = None) -> bytes:
+def frame(
+    first: int, payload: bytes = b"", *, masked: bool = True, length: int | None = None, key: bytes | None = None
+) -> bytes:
     """One frame from its first byte (FIN, RSV, opcode) and payload; `length` lies about the payload's size."""
     size = len(payload) if length is None else length
     mask_bit = 0x80 if masked else 0
@@ -25,23 +27,22 @@ def frame(first: int, payload: bytes = b"", *, masked: bool = True, length: int 
         head = struct.pack("!BBQ", first, mask_bit | 127, size)
     if not masked:
         return head + payload
-    key = os.urandom(4)
+    key = os.urandom(4) if key is None else key
     return head + key + bytes(byte ^ key[index % 4] for index, byte in enumerate(payload))
 
 
-def handshake(path: str = "/", *, drop: tuple[str, ...] = (), **headers: str) -> bytes:
-    """A handshake; headers are named with underscores, replaced by value, dropped by name."""
-    lines = {
+def handshake(path: str = "/", *, drop: tuple[str, ...] = (), lines: tuple[str, ...] = (), **headers: str) -> bytes:
+    """A handshake; headers are named with underscores, replaced by value, dropped by name. `lines` stand behind them."""
+    named = {
         "Host": "127.0.0.1",
         "Connection": "Upgrade",
         "Upgrade": "websocket",
         "Sec-WebSocket-Version": "13",
         "Sec-WebSocket-Key": base64.b64encode(os.urandom(16)).decode(),
     }
-    lines |= {name.replace("_", "-"): value for name, value in headers.items()}
-    text = f"GET {path} HTTP/1.1\r\n"
-    text += "".join(f"{name}: {value}\r\n" for name, value in lines.items() if name not in drop)
-    return (text + "\r\n").encode("latin-1")
+    named |= {name.replace("_", "-"): value for name, value in headers.items()}
+    kept = [f"{name}: {value}" for name, value in named.items() if name not in drop]
+    return "\r\n".join([f"GET {path} HTTP/1.1", *kept, *lines, "\r\n"]).encode("latin-1")
 
 
 class Raw:

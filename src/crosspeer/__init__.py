@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from crosspeer.core.errors import CrosspeerError, LimitExceeded, MissingExtra
+from crosspeer.core.heartbeat import Heartbeat
 from crosspeer.core.hooks import CloseDetails, Hooks, define_hooks
 from crosspeer.core.hub import Hub
 from crosspeer.core.limits import Limits
@@ -13,6 +14,7 @@ from crosspeer.core.message import Message
 from crosspeer.core.peer import Peer
 from crosspeer.core.request import Request, Response
 from crosspeer.core.upgrade import Upgrade
+from crosspeer.wire.deflate import Deflate
 
 if TYPE_CHECKING:
     from crosspeer.server import Routes, Server, serve
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = [
     "CloseDetails",
     "CrosspeerError",
+    "Deflate",
+    "Heartbeat",
     "Hooks",
     "Hub",
     "LimitExceeded",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from crosspeer import __version__
+from crosspeer.core.hosts import HostNames
 from crosspeer.server.engine import ENVIRONMENT, NAMES, EngineError
 from crosspeer.server.logs import LEVELS, configure_logging
 from crosspeer.server.reload import serve_with_reload
@@ -41,6 +42,13 @@ def main() -> None:
 )
 @click.option("--ssl-certfile", type=_FILE, help="PEM file of the certificate; with it and its key: https and wss.")
 @click.option("--ssl-keyfile", type=_FILE, help="PEM file of the certificate's key.")
+@click.option(
+    "--allowed-host",
+    "allowed_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Name that clients may connect to, for a proxy before a loopback address; * for any. May be repeated.",
+)
 @click.option("--log-level", default="info", show_default=True, type=click.Choice(LEVELS), help="What to log.")
 def serve_command(target: str, host: str, port: int, reload: bool, log_level: str, **options: Any) -> None:
     """Serve TARGET over HTTP and WebSocket.
@@ -55,6 +63,7 @@ def serve_command(target: str, host: str, port: int, reload: bool, log_level: st
     """
     configure_logging(log_level)
     _check_certificate(options["ssl_certfile"], options["ssl_keyfile"])
+    options["allowed_hosts"] = _checked_hosts(options["allowed_hosts"])
     sock = _bind(host, port)
     try:
         if reload:
@@ -76,6 +85,14 @@ def _check_certificate(certfile: str | None, keyfile: str | None) -> None:
         ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certfile, keyfile)
     except (ssl.SSLError, OSError) as error:
         _fail(f"{certfile} and its key cannot be used: {error.strerror or error}; give PEM files of a pair")
+
+
+def _checked_hosts(hosts: tuple[str, ...]) -> tuple[str, ...] | None:
+    try:
+        HostNames(hosts)
+    except ValueError as error:
+        _fail(str(error))
+    return hosts or None
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -48,14 +48,20 @@ def test_a_message_larger_than_the_queue_passes_an_empty_one() -> None:
     assert push(box, "x" * 50, taken=1) == [False]
 
 
-@pytest.mark.parametrize("policy", ["drop_oldest", "drop_newest"])
-def test_what_the_connection_has_taken_counts(policy: str) -> None:
+@pytest.mark.parametrize(("policy", "left", "dropped"), [("drop_oldest", ["cc"], 2), ("drop_newest", ["a"], 2)])
+def test_what_the_connection_has_taken_counts(policy: str, left: list[str], dropped: int) -> None:
     box = outbox(policy)
-    push(box, "aa", taken=9)
-    assert contents(box) == []
-    assert box.dropped == 1
-    push(box, "a", taken=9)
-    assert contents(box) == ["a"]
+    push(box, "a", "bb", "cc", taken=9)
+    assert contents(box) == left
+    assert box.dropped == dropped
+
+
+def test_the_newest_stays_where_the_oldest_are_dropped() -> None:
+    """However much the connection has taken: the latest state of something is what a slow reader needs."""
+    box = outbox("drop_oldest")
+    push(box, "a", "b", "c" * 11, taken=100)
+    assert contents(box) == ["b"]
+    assert box.dropped == 2
 
 
 def test_clear() -> None:

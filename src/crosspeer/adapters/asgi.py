@@ -9,16 +9,16 @@ app = asgi.Adapter(Chat())                # or asgi.Adapter(hub, http=other_asgi
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from starlette.responses import PlainTextResponse, Response
 
+from crosspeer.adapters.dialects import DENIAL, dialect_of
 from crosspeer.core.hooks import CloseDetails, HooksLike
 from crosspeer.core.hub import Hub, as_hub
 from crosspeer.core.request import HUB_KEY, Request
 from crosspeer.core.session import Session
-from crosspeer.core.transport import Capabilities
 from crosspeer.runtime.connection import Connection
 from crosspeer.runtime.handshake import admit
 from crosspeer.wire.closing import CloseCode
@@ -29,12 +29,10 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from crosspeer.core.outgoing import Outgoing
+    from crosspeer.core.transport import Capabilities
 
 CONTROL: Final = "crosspeer.control"
 """The scope extension by which a server gives the adapter what ASGI has no words for."""
-
-PLAIN: Final = Capabilities(ping=False, terminate=False, lost_connection=False)
-"""What ASGI itself can do; single servers do less (`docs/compatibility.md`)."""
 
 
 class Control(Protocol):
@@ -101,7 +99,8 @@ class Adapter:
         except BaseException:
             session.abandon()
             raise
-        await Connection(session, channel).run()
+        await Connection(session, channel, has_heartbeat=channel.has_heartbeat).run()
+        await channel.leave()
 
 
 class _Channel:
@@ -112,12 +111,16 @@ class _Channel:
         self._receive = receive
         self._send = send
         self._control: Control | None = scope.get("extensions", {}).get(CONTROL)
-        denial = "websocket.http.response" in scope.get("extensions", {})
-        known = self._control.capabilities if self._control is not None else PLAIN
-        self.capabilities: Capabilities = dataclasses.replace(known, denial_response=denial)
+        self._dialect = dialect_of(scope)
+        known = self._dialect if self._control is None else self._control
+        self.capabilities: Capabilities = known.capabilities
+        self.has_heartbeat: Final = self._control is not None
         self.protocol = session.accepted.protocol or ""
         self.extensions = ""
         self.details = CloseDetails(CloseCode.ABNORMAL, "", was_clean=False)
+        self._aborted = False
+        self._said: CloseDetails | None = None
+        """What our close frame said."""
 
     async def accept(self) -> None:
         accepted = self._session.accepted
@@ -131,34 +134,62 @@ class _Channel:
         while True:
             event = await self._receive()
             if event["type"] == "websocket.disconnect":
-                self.details = _details(event)
+                self.details = self._details(event)
                 return
             text: str | None = event.get("text")
             yield text if text is not None else event["bytes"]
 
     async def send(self, item: Outgoing) -> None:
-        kind = "text" if item.is_text else "bytes"
-        await self._send({"type": "websocket.send", kind: item.data})
+        kind, data = ("text" if item.is_text else "bytes"), item.data
+        if not data and item.is_text and self._dialect.takes_empty_for_none:
+            data = _EMPTY
+        await self._send({"type": "websocket.send", kind: data})
 
     async def close(self, code: int, reason: str, *, now: bool) -> None:
-        if now and self._control is not None:
+        if self._control is None:
+            self._said = CloseDetails(code, reason)
+        elif now:
             self._control.close(code, reason)
-        else:
-            await self._send({"type": "websocket.close", "code": code, "reason": reason})
+            return
+        await self._send({"type": "websocket.close", "code": code, "reason": reason})
 
     def ping(self, data: bytes) -> None:
         if self._control is not None:
             self._control.ping(data)
 
     def abort(self) -> None:
+        self._aborted = True
         if self._control is not None:
             self._control.abort()
 
+    async def leave(self) -> None:
+        """The application is about to return, which is what ends a connection that was dropped."""
+        if self._aborted and self._dialect.stays_open:
+            with contextlib.suppress(Exception):
+                await self._send({"type": "websocket.close", "code": CloseCode.INTERNAL_ERROR})
 
-def _details(event: Any) -> CloseDetails:
-    code = event.get("code", CloseCode.NO_STATUS)
-    clean = event.get("was_clean", code != CloseCode.ABNORMAL)
-    return CloseDetails(code, event.get("reason") or "", was_clean=clean)
+    def _details(self, event: Any) -> CloseDetails:
+        code, reason = event.get("code"), event.get("reason")
+        # None: the code of a close frame without one, in daphne. Others have an enumeration of their own.
+        code = CloseCode.NO_STATUS if code is None else int(code)
+        if self._said is not None and code in (self._said.code, CloseCode.NORMAL, CloseCode.NO_STATUS):
+            # The answer to our close frame, of which some servers say nothing but that it came.
+            return self._said
+        if code == CloseCode.NO_STATUS and reason is None and self._dialect.loss_has_no_reason:
+            code = CloseCode.ABNORMAL
+        return CloseDetails(code, reason or "", was_clean=event.get("was_clean", code != CloseCode.ABNORMAL))
+
+
+class _Empty(str):
+    """An empty text that is true, for servers that take an empty one for none."""
+
+    __slots__ = ()
+
+    def __bool__(self) -> bool:
+        return True
+
+
+_EMPTY: Final = _Empty()
 
 
 def _with_port(scope: Scope) -> Scope:
@@ -170,9 +201,9 @@ def _with_port(scope: Scope) -> Scope:
 
 
 async def _refuse(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer a handshake with a response where the server can (ASGI `websocket.http.response`), else with its 403."""
+    """Answer a handshake with a response where the server can (`DENIAL`), else with its 403."""
     try:
-        if "websocket.http.response" in scope.get("extensions", {}):
+        if DENIAL in scope.get("extensions", {}):
             await response(scope, receive, send)
         else:
             await send({"type": "websocket.close", "code": CloseCode.POLICY, "reason": ""})

@@ -11,7 +11,7 @@ class LimitExceeded(CrosspeerError, ValueError):
     """The caller asked for more than `Limits` allows, a 129th topic for instance. The peer is unharmed."""
 
 
-class MissingExtra(CrosspeerError, ImportError):
+class MissingExtra(CrosspeerError, ModuleNotFoundError):
     """An optional package is not installed; the message names the `pip install` line."""
 
     def __init__(self, package: str, extra: str) -> None:

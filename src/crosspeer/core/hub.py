@@ -14,14 +14,17 @@ from starlette.responses import PlainTextResponse, Response
 
 from crosspeer.core.admission import Admission
 from crosspeer.core.fanout import Fanout, SessionFanout
+from crosspeer.core.heartbeat import HeartbeatLike, as_heartbeat
 from crosspeer.core.hooks import Hooks, HooksLike, HookTable, as_hooks
+from crosspeer.core.hosts import Hosts, host_check
 from crosspeer.core.limits import Limits
 from crosspeer.core.origins import Origins, origin_check
 from crosspeer.core.outgoing import Outgoing, Sendable, outgoing
 from crosspeer.core.peers import Namespaces, PeerSet
 from crosspeer.core.request import HUB_KEY, Request
-from crosspeer.core.upgrade import Upgrade, as_upgrade
+from crosspeer.core.upgrade import Upgrade, as_upgrade, check_refusal
 from crosspeer.wire.closing import CloseCode, check_close
+from crosspeer.wire.deflate import Deflate
 
 if TYPE_CHECKING:
     from crosspeer.core.session import Session
@@ -54,7 +57,13 @@ class Hub:
         namespace: says where the peer of a request lives; by default its path. `upgrade` has the last word.
         limits: the bounds of every queue, size and time.
         origins: the web pages that may connect beside those of the same origin: "*", or `https://example.com`s.
+        allowed_hosts: the names that clients may connect to, as `example.com` or `*.example.com`; "*" is any. Without
+            any it is the server's to say: on a loopback address it answers to `localhost` and the like alone.
         sync: relays publications to other hubs.
+        compression: permessage-deflate for clients that offer it: True, or how in detail. `upgrade` has the last word
+            about a single peer.
+        heartbeat: finds peers that are gone without a word on servers that do not, or not in time: True, the seconds
+            of silence before a peer is asked, or a `Heartbeat`. Where the server pings, it sets the times in `limits`.
     """
 
     def __init__(
@@ -65,15 +74,26 @@ class Hub:
         namespace: Callable[[Request], str] | None = None,
         limits: Limits | None = None,
         origins: Origins = None,
+        allowed_hosts: Hosts = None,
         sync: Sync | None = None,
+        compression: Deflate | bool = False,
+        heartbeat: HeartbeatLike = None,
     ) -> None:
+        self.heartbeat = as_heartbeat(heartbeat)
+        """How peers are asked for a sign of life, None if only the server asks them."""
         self.limits = limits or Limits()
+        if self.heartbeat is not None:
+            beat = self.heartbeat
+            self.limits = replace(self.limits, ping_interval=beat.interval, ping_timeout=beat.timeout)
+        self.compression = Deflate() if compression is True else compression or None
+        """How messages are compressed for clients that offer it, None if they are not."""
         self.peers = Namespaces()
         """Namespace to set of peers: a live, read-only view."""
         self._hooks = None if hooks is None else HookTable.of(as_hooks(hooks))
         self._resolve = resolve
         self._namespace = namespace or (lambda request: request.scope["path"])
         self._origin_allowed = origin_check(origins)
+        self._host_allowed = host_check(allowed_hosts)
         self._sync = sync
         self._tables: dict[int, tuple[HooksLike, HookTable]] = {}
         self.fanout = SessionFanout()
@@ -156,11 +176,13 @@ class Hub:
     def admit(self, request: Request) -> Admission | Response | Coroutine[Any, Any, Admission | Response]:
         """Take a handshake through the gate: an admission to make a peer of, or the response that refuses it.
 
-        The order: is there room, may this page connect, are there hooks, what does `upgrade` say. Only an
-        application that is `async` there has to be awaited for.
+        The order: is there room, is it us who is meant, may this page connect, are there hooks, what does `upgrade`
+        say. Only an application that is `async` there has to be awaited for.
         """
         if self._closing or self._is_full():
             return PlainTextResponse("Service Unavailable", 503, {"retry-after": "1"})
+        if not self._host_allowed(request):
+            return PlainTextResponse("Misdirected Request: this host is not served here", 421)
         if not self._origin_allowed(request):
             return PlainTextResponse("Forbidden: this origin may not connect", 403)
         self._connections += 1
@@ -209,8 +231,6 @@ class Hub:
             return step(value)
         except StopIteration as done:
             admitted = done.value
-        except HTTPException as refusal:
-            admitted = Response(refusal.detail, refusal.status_code, refusal.headers, "text/plain")
         except Exception as error:
             logger.error("the handshake for %r failed", request.scope["path"], exc_info=error)
             admitted = PlainTextResponse("Internal Server Error", 500)
@@ -232,7 +252,17 @@ class Hub:
         return cast("Admission | Response", waiting_for)
 
     def _negotiate(self, request: Request) -> Negotiation:
-        """Ask the application. Yields what it has to be awaited for, and is sent the results."""
+        """Come to an answer. Yields what has to be awaited for, and is sent the results."""
+        try:
+            answer = yield from self._ask(request)
+        except HTTPException as refusal:
+            answer = Response(refusal.detail, refusal.status_code, refusal.headers, "text/plain")
+        if isinstance(answer, Response):
+            check_refusal(answer)
+        return answer
+
+    def _ask(self, request: Request) -> Negotiation:
+        """Ask the application for hooks, and these for their answer."""
         request.scope[HUB_KEY] = self
         hooks = yield from self._find_hooks(request)
         if isinstance(hooks, Response):

@@ -53,13 +53,13 @@ class Outbox:
     def _overflow(self, item: Outgoing, taken: int) -> bool:
         if self._policy == "close":
             return False
-        if self._policy == "drop_oldest":
+        if self._policy == "drop_oldest" and item.size <= self._limit:
             while self._items and self.size + taken + item.size > self._limit:
                 self.pop()
                 self.dropped += 1
-            if self.size + taken + item.size <= self._limit:
-                self._items.append(item)
-                self.size += item.size
-                return True
+            # Alone it may stand behind what is half written: the newest is what this policy is for.
+            self._items.append(item)
+            self.size += item.size
+            return True
         self.dropped += 1
         return True

@@ -14,7 +14,7 @@ Sendable = Any
 class Outgoing:
     """One message on its way out: shared by every peer that it goes to, so never changed."""
 
-    __slots__ = ("_payload", "compress", "data", "frame")
+    __slots__ = ("_payload", "compress", "data", "deflated", "frame")
 
     def __init__(self, data: str | bytes, compress: bool | None = None) -> None:
         self.data: Final = data
@@ -25,6 +25,8 @@ class Outgoing:
         self._payload: bytes | None = None if isinstance(data, bytes) or data.isascii() else data.encode()
         self.frame: bytes | None = None
         """The encoded frame, kept here by an engine that writes frames itself."""
+        self.deflated: dict[int, bytes] | None = None
+        """The compressed frames by their window, kept in the same way."""
 
     @property
     def size(self) -> int:

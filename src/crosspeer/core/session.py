@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from crosspeer.core.admission import Admission
     from crosspeer.core.fanout import Fanout
+    from crosspeer.core.heartbeat import Pulse
     from crosspeer.core.outgoing import Outgoing
     from crosspeer.core.transport import Transport
 
@@ -64,6 +65,7 @@ class Session:
         "namespace",
         "outbox",
         "peer",
+        "pulse",
         "request",
         "state",
         "topics",
@@ -85,6 +87,8 @@ class Session:
         self.outbox = Outbox(hub.limits)
         self.topics: set[str] = set()
         self.peer = Peer(self)
+        self.pulse: Pulse | None = None
+        """Set by a transport whose peers the hub's heartbeat watches."""
         self._mailbox: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._most_waiting = hub.limits.max_waiting_messages
         self._busy = False
@@ -130,11 +134,17 @@ class Session:
 
     def pinged(self, data: bytes) -> None:
         """A ping came in, and was answered by the transport."""
+        if self.pulse is not None:
+            self.pulse.heard()
         if self.state is ReadyState.OPEN:
             self._happen(self.hooks.ping, data)
 
     def ponged(self, data: bytes) -> None:
-        """A pong came in that was not the heartbeat's."""
+        """A pong came in that was not the server's heartbeat's."""
+        if self.pulse is not None:
+            self.pulse.heard()
+            if self.pulse.is_answer(data):
+                return
         if self.state is ReadyState.OPEN:
             self._happen(self.hooks.pong, data)
 

@@ -15,22 +15,32 @@ if TYPE_CHECKING:
 class Capabilities:
     """What a server truly can do. What it cannot is named here, asserted by the contract suite and documented."""
 
+    denial_status: bool = True
+    """A refusal carries its status; without it every refusal is a bare 403."""
     denial_response: bool = True
-    """A refusal carries its status, headers and body; without it every refusal is a bare 403."""
+    """A refusal carries its headers and body; without it there are none."""
     response_headers: bool = True
     """Headers from `upgrade` stand on the 101."""
     subprotocol: bool = True
-    """A subprotocol can be chosen."""
+    """A subprotocol can be chosen; without it none ever is."""
     close_code_received: bool = True
-    """`close` sees the code and the reason of the client's close frame."""
+    """`close` sees the code of the client's close frame; without it 1005, or 1006 for whatever ended it."""
+    close_reason_received: bool = True
+    """`close` sees the reason of the client's close frame; without it the reason is empty."""
+    close_code_sent: bool = True
+    """The client sees the code of `peer.close`, and those that crosspeer closes with; without it 1005."""
+    close_reason_sent: bool = True
+    """The client sees the reason of `peer.close`; without it the reason is empty."""
+    empty_binary: bool = True
+    """An empty binary message arrives; without it the server sends nothing."""
     lost_connection: bool = True
-    """A lost connection is told from a close frame without a code: 1006 against 1005."""
+    """A lost connection is told from a close frame without a code: 1006 against 1005. Without it both are the same."""
     ping: bool = True
     """`peer.ping` sends, and the `ping` and `pong` hooks are called."""
     terminate: bool = True
     """`peer.terminate` drops the connection at once; without it the server ends it in its own way."""
     backpressure: bool = True
-    """A reader that stops holds the queue up, so that its limit is felt."""
+    """A reader that stops holds the queue up, so that its limit is felt; without it the server holds what is unread."""
 
 
 class Transport(Protocol):

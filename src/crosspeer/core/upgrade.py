@@ -44,7 +44,8 @@ class Upgrade:
     protocol: str | None = None
     """The subprotocol to choose. One that the client did not offer is not sent (RFC 6455 section 4.2.2)."""
     compress: bool | None = None
-    """Whether permessage-deflate may be negotiated, where the server lets one choose."""
+    """Whether to compress for this peer (permessage-deflate), if the client offers it and the server lets one choose;
+    None leaves it to `Hub(compression=)`."""
 
     @property
     def header_pairs(self) -> list[tuple[str, str]]:
@@ -98,6 +99,21 @@ def merge_answers(first: object, second: object) -> Upgrade:
         protocol=a.protocol if b.protocol is None else b.protocol,
         compress=a.compress if b.compress is None else b.compress,
     )
+
+
+def check_refusal(response: Response) -> None:
+    """Raise for a refusal that cannot be sent as it is.
+
+    Raises:
+        ValueError: its status is not one of an answer, or a header could be taken for several (row H12).
+    """
+    if not 200 <= response.status_code < 600:
+        raise ValueError(f"a handshake is not refused with the status {response.status_code}")
+    for name, value in response.raw_headers:
+        if not _TOKEN.match(name.decode("latin-1")):
+            raise ValueError(f"{name!r} is no header name")
+        if _BAD_VALUE.search(value.decode("latin-1")):
+            raise ValueError(f"the header {name!r} has a value that cannot be sent")
 
 
 def _checked(headers: list[tuple[str, str]]) -> Iterable[tuple[str, str]]:

@@ -7,12 +7,13 @@ import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
 from crosspeer.core.hooks import CloseDetails
+from crosspeer.runtime.heart import PeerPulse, pulse_of
 from crosspeer.runtime.suspension import noticing
 from crosspeer.runtime.tasks import Tasks
 from crosspeer.wire.closing import CloseCode
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
     from crosspeer.core.outgoing import Outgoing
     from crosspeer.core.session import Session
@@ -25,7 +26,7 @@ class Channel(Protocol):
     """What a server offers for one accepted connection: the little that an adapter has to write.
 
     `send` and `close` may wait for a slow reader and are cancelled when the connection ends. Whatever they raise
-    means that the connection is lost.
+    means that the connection is lost. One that can send without waiting may have a `send_now` too (`Prompt`).
     """
 
     capabilities: Capabilities
@@ -54,10 +55,25 @@ class Channel(Protocol):
         ...
 
 
-class Connection:
-    """The transport of a session over a channel: one reading coroutine, and a pump while something is queued."""
+class Prompt(Protocol):
+    """What a channel may have beside `send`, so that a message needs no task of its own."""
 
-    def __init__(self, session: Session, channel: Channel) -> None:
+    def send_now(self, item: Outgoing) -> bool:
+        """Send what the reader does not hold up. False: nothing was sent. MUST NOT raise, nor call the session."""
+        ...
+
+
+class Connection:
+    """The transport of a session over a channel: one reading coroutine, and a pump while something is queued.
+
+    Args:
+        has_heartbeat: the server looks by itself for peers that are gone, at the times in `Limits`.
+        keeps_alive: it does not, but it has pings: they are sent from here, at those times.
+    """
+
+    def __init__(
+        self, session: Session, channel: Channel, *, has_heartbeat: bool = False, keeps_alive: bool = False
+    ) -> None:
         self.capabilities = channel.capabilities
         self.taken = 0
         self._session = session
@@ -69,8 +85,13 @@ class Connection:
         self._finished = asyncio.Event()
         self._pump: asyncio.Task[None] | None = None
         self._drain_waiters: list[tuple[int, asyncio.Future[None]]] = []
-        self._held_up = False
+        self._held_since: float | None = None
+        """When the connection began to hold the queue up, until that is empty again."""
         self._aborted = False
+        self._has_heartbeat = has_heartbeat
+        self.keeps_alive = keeps_alive
+        self._send_now: Callable[[Outgoing], bool] | None = getattr(channel, "send_now", None)
+        self._pulse: PeerPulse | None = None
         self._reader: asyncio.Task[Any] | None = None
 
     @property
@@ -81,10 +102,15 @@ class Connection:
     def extensions(self) -> str:
         return self._channel.extensions
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether the peer is not read, because its hooks have enough to do."""
+        return not self._readable.is_set()
+
     async def run(self) -> None:
         """Carry the session from `open` to the end of `close`. Called by the adapter once the handshake is done."""
         self._reader = asyncio.current_task()
-        self._session.start(self)
+        self.start()
         try:
             await self._read()
         except asyncio.CancelledError:
@@ -96,11 +122,33 @@ class Connection:
             # Whatever a server raises here, and they raise many things, means that the connection is lost.
             logger.debug("reading of peer %s ended", self._session.peer, exc_info=error)
         finally:
-            await self._end()
+            await self.end()
+
+    def start(self) -> None:
+        """Open the session. For a server that hands messages over by itself, instead of `run`; `end` follows."""
+        self._session.start(self)
+        if not self._has_heartbeat:
+            self._pulse = self._session.pulse = pulse_of(self._session, self)
+
+    async def end(self) -> None:
+        """The connection is gone: close the session as the channel's details say, and see its last hooks end."""
+        self._gone.set()
+        if self._pulse is not None:
+            self._pulse.end()
+        if self._pump is not None:
+            self._pump.cancel()
+        self._session.closed(self._details())
+        self._release_waiters()
+        try:
+            await self._tasks.finish()
+        finally:
+            self._finished.set()
 
     # Transport.
 
     def push(self, item: Outgoing) -> bool:
+        if self._pump is None and self._send_now is not None and self._send_now(item):
+            return True
         if not self._session.outbox.push(item, self.taken):
             return False
         if self._pump is None:
@@ -120,7 +168,7 @@ class Connection:
         if now and self._pump is not None:
             self._pump.cancel()
         # The answer to our close frame has to be read, however slow the hook is.
-        self._readable.set()
+        self.resume_reading()
         self._tasks.start(self._close(code, reason, now))
 
     def abort(self) -> None:
@@ -147,7 +195,7 @@ class Connection:
     # Inside.
 
     async def _read(self) -> None:
-        receive = self._session.receive
+        receive, pulse = self._session.receive, self._pulse
         messages = self._channel.incoming()
         while True:
             if not self._readable.is_set():
@@ -156,6 +204,8 @@ class Connection:
                 message = await anext(messages)
             except StopAsyncIteration:
                 return
+            if pulse is not None and pulse.swallows(message):
+                continue
             if self._is_too_big(message):
                 self._session.finish(CloseCode.TOO_BIG, "message too big")
             else:
@@ -175,6 +225,8 @@ class Connection:
                 self.taken = item.size
                 await noticing(self._channel.send(item), self._hold_up)
                 self.taken = 0
+                if self._held_since is not None and self._pulse is not None:
+                    self._pulse.moved(self._held_since)
                 if self._drain_waiters:
                     self._release_waiters()
         except Exception as error:
@@ -184,12 +236,13 @@ class Connection:
             self.taken = 0
             self._pump = None
             self._release_waiters()
-        if self._held_up:
-            self._held_up = False
+        if self._held_since is not None:
+            self._held_since = None
             self._session.drained()
 
     def _hold_up(self) -> None:
-        self._held_up = True
+        if self._held_since is None:
+            self._held_since = asyncio.get_running_loop().time()
 
     def _unsent(self) -> int:
         return self._session.outbox.size + self.taken
@@ -217,17 +270,6 @@ class Connection:
     def _stop_reading(self) -> None:
         if self._reader is not None and not self._gone.is_set():
             self._reader.cancel()
-
-    async def _end(self) -> None:
-        self._gone.set()
-        if self._pump is not None:
-            self._pump.cancel()
-        self._session.closed(self._details())
-        self._release_waiters()
-        try:
-            await self._tasks.finish()
-        finally:
-            self._finished.set()
 
     def _details(self) -> CloseDetails:
         if self._aborted:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Scope
 
+    from crosspeer.core.hosts import ServedHosts
     from crosspeer.core.hub import Hub
 
 logger = logging.getLogger("crosspeer")
@@ -71,11 +72,14 @@ def chosen(name: str | None) -> EngineName:
     return cast("EngineName", name)
 
 
-def make_engine(name: EngineName, hub: Hub, adopt: Callable[[], asyncio.Protocol], tls: bool) -> Engine | None:
+def make_engine(
+    name: EngineName, hub: Hub, adopt: Callable[[], asyncio.Protocol], *, hosts: ServedHosts, tls: bool
+) -> Engine | None:
     """Make the chosen engine on the running loop; None leaves WebSockets to uvicorn and the ASGI adapter.
 
     Args:
         adopt: makes the HTTP protocol for a connection that turned out to be plain HTTP.
+        hosts: the names that the server answers to beside those of the hub.
         tls: the connections are encrypted, which asyncio does.
 
     Raises:
@@ -95,4 +99,4 @@ def make_engine(name: EngineName, hub: Hub, adopt: Callable[[], asyncio.Protocol
             raise EngineError(f"there is no native engine here ({error}): pip install 'crosspeer[native]'") from None
         logger.info("the native engine is not installed (%s): the Python engine serves", error)
         return PythonEngine(hub)
-    return NativeEngine(hub, adopt)
+    return NativeEngine(hub, adopt, hosts)

@@ -1,9 +1,16 @@
-"""How the command line logs."""
+"""How the command line logs, and what of a request a log may say."""
 
 from __future__ import annotations
 
 import logging
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
+
+from crosspeer.core.redact import redact
+
+if TYPE_CHECKING:
+    LoggerAdapter = logging.LoggerAdapter[logging.Logger]
+else:
+    LoggerAdapter = logging.LoggerAdapter
 
 LEVELS: Final = ("critical", "error", "warning", "info", "debug")
 
@@ -16,3 +23,16 @@ def configure_logging(level: str) -> None:
     if level != "debug":
         # Its start-up and its connections are told by crosspeer already.
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
+
+
+class Redacting(LoggerAdapter):
+    """A logger that hides the secrets in the URLs which it is given as arguments (row H17)."""
+
+    @property
+    def level(self) -> int:
+        """uvicorn reads it of its loggers."""
+        return self.logger.level
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        if self.isEnabledFor(level):
+            super().log(level, msg, *(redact(arg) if isinstance(arg, str) else arg for arg in args), **kwargs)

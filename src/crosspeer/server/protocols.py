@@ -1,55 +1,74 @@
-"""uvicorn's connections with what it leaves out: the handshake's deadline, pings, terminate, true close details."""
+"""uvicorn's connections with what it leaves out: the bounds of a request, pings, terminate, true close details."""
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Final
 
 import h11
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request as Handshake
 
 from crosspeer.adapters.asgi import CONTROL
+from crosspeer.core.hosts import HOSTS_KEY
 from crosspeer.core.transport import Capabilities
+from crosspeer.server.lingering import linger
+from crosspeer.server.logs import Redacting
+from crosspeer.server.requests import Requests
 from crosspeer.wire.closing import CloseCode
+from crosspeer.wire.handshake import Refusal, check_handshake, is_upgrade, refusal
 
 if TYPE_CHECKING:
     import asyncio
 
+    from crosspeer.core.hosts import ServedHosts
     from crosspeer.core.limits import Limits
     from crosspeer.core.session import Session
     from crosspeer.server.engine import Engine
 
-_TIMED_OUT: Final = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-_WRONG_VERSION: Final = (
-    b"HTTP/1.1 426 Upgrade Required\r\nsec-websocket-version: 13\r\nupgrade: websocket\r\n"
-    b"connection: close\r\ncontent-length: 0\r\n\r\n"
-)
-"""RFC 6455 section 4.4."""
+_LATE: Final = Refusal(408, [], b"")
+
+_ACCESS: Final = Redacting(logging.getLogger("uvicorn.access"))
+_LOG: Final = Redacting(logging.getLogger("uvicorn.error"))
 
 
 class HTTPProtocol(H11Protocol):
-    """HTTP/1.1 whose requests have to be complete in time: a slow or silent client does not hold its place."""
+    """HTTP/1.1 whose requests have to be complete in time and of a sound form.
 
-    def __init__(self, *, limits: Limits, engine: Engine | None = None, **uvicorn: Any) -> None:
+    What comes behind a refusal is read and thrown away.
+    """
+
+    conn: Requests
+
+    def __init__(
+        self, *, limits: Limits, hosts: ServedHosts = (), engine: Engine | None = None, **uvicorn: Any
+    ) -> None:
         super().__init__(**uvicorn)
-        self._timeout = limits.handshake_timeout
+        self.conn = Requests()
+        self.logger = _LOG  # type: ignore[assignment]
+        self.access_logger = _ACCESS  # type: ignore[assignment]
+        self._limits = limits
+        self._hosts = hosts
         self._engine = engine
         self._deadline: asyncio.TimerHandle | None = None
+        self._is_refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._await_request()
 
     def data_received(self, data: bytes) -> None:
+        if self._is_refused:
+            return
         super().data_received(data)
-        if self.conn.their_state is not h11.IDLE:
+        if self.conn.their_state is not h11.IDLE and not self._is_refused:
             self._stop_waiting()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self.conn.their_state is h11.IDLE:
+        if self.conn.their_state is h11.IDLE and not self._is_refused:
             self._await_request()
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
@@ -57,25 +76,45 @@ class HTTPProtocol(H11Protocol):
         early, _ = self.conn.trailing_data
         if self._engine is not None:
             self.connections.discard(self)
-            self._engine.handshake(dict(self.scope), self.transport, early)
+            self._engine.handshake({**self.scope, HOSTS_KEY: self._hosts}, self.transport, early)
             return
-        if any(name == b"sec-websocket-version" and value != b"13" for name, value in self.headers):
-            # Nothing behind it is read: a proxy in front may believe that a tunnel is open.
-            self.transport.write(_WRONG_VERSION)
-            self.transport.close()
+        wrong = check_handshake(self.scope["method"], self.scope["http_version"], self.headers)
+        if wrong is not None:
+            self._refuse(wrong)
             return
         super().handle_websocket_upgrade(event)
         if early and not self.transport.is_closing():
             # uvicorn forgets what came in one piece with the handshake.
             self.transport.get_protocol().data_received(early)  # type: ignore[attr-defined]
 
+    def send_400_response(self, msg: str) -> None:
+        """Answer what cannot be read, with the status that is its due."""
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            # The application is not to answer behind us.
+            cycle.disconnected = True
+            cycle.message_event.set()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            self._refuse(self.conn.refusal)
+        else:
+            self.transport.close()
+
+    def shutdown(self) -> None:
+        if self._is_refused:
+            self.transport.close()
+        else:
+            super().shutdown()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
         super().connection_lost(exc)
 
+    def _should_upgrade(self) -> bool:
+        return is_upgrade(self.scope["http_version"], self.headers)
+
     def _await_request(self) -> None:
         self._stop_waiting()
-        self._deadline = self.loop.call_later(self._timeout, self._request_is_late)
+        self._deadline = self.loop.call_later(self._limits.handshake_timeout, self._request_is_late)
 
     def _stop_waiting(self) -> None:
         if self._deadline is not None:
@@ -84,8 +123,15 @@ class HTTPProtocol(H11Protocol):
 
     def _request_is_late(self) -> None:
         if not self.transport.is_closing():
-            self.transport.write(_TIMED_OUT)
-            self.transport.close()
+            self._refuse(_LATE)
+
+    def _refuse(self, answer: Refusal) -> None:
+        """Answer a request ourselves, and hear nothing of what is behind it."""
+        self._is_refused = True
+        self._stop_waiting()
+        self._unset_keepalive_if_required()
+        self.transport.write(refusal(answer))
+        self._deadline = linger(self.transport, self._limits.close_timeout)
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
@@ -93,10 +139,14 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     capabilities = Capabilities()
 
-    def __init__(self, *, limits: Limits, **uvicorn: Any) -> None:
+    def __init__(self, *, limits: Limits, hosts: ServedHosts = (), **uvicorn: Any) -> None:
         super().__init__(**uvicorn)
+        self.logger = self.conn.logger = _LOG  # type: ignore[assignment]
         self.close_timeout = limits.close_timeout
+        self._hosts = hosts
         self._session: Session | None = None
+        self._early: list[bytes] | None = []
+        """What came before the 101, None once that is written."""
 
     # Control, for the adapter.
 
@@ -130,12 +180,25 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     # What uvicorn does otherwise.
 
+    def data_received(self, data: bytes) -> None:
+        if self.handshake_initiated and self._early is not None:
+            # Nothing is read before the 101: the pong to an early ping would stand in front of it.
+            self._early.append(data)
+            self.transport.pause_reading()
+            return
+        super().data_received(data)
+        if not self.handshake_initiated:
+            # The library has limits of its own, a little below ours, and uvicorn waits for a request that never comes.
+            self._write()
+            self.transport.close()
+
     def handle_connect(self, event: Handshake) -> None:
         super().handle_connect(event)
         if not self.close_sent:
             # The application's task is made by now and has not run yet.
-            extensions: dict[Any, Any] = self.scope["extensions"]
-            extensions[CONTROL] = self
+            scope: dict[str, Any] = self.scope  # type: ignore[assignment]
+            scope[HOSTS_KEY] = self._hosts
+            scope["extensions"][CONTROL] = self
 
     def handle_events(self) -> None:
         for event in self.conn.events_received():
@@ -169,6 +232,9 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.close(message.get("code", CloseCode.NORMAL), message.get("reason") or "")
         else:
             await super().send(message)
+            if message["type"] == "websocket.accept":
+                # Behind what the application does at once: it may still want to hear of a ping.
+                self.loop.call_soon(self._go_on)
             if self.initial_response is not None and self.close_sent:
                 # A refusal is a complete handshake; uvicorn would report it as an application's mistake.
                 self.handshake_complete = True
@@ -197,6 +263,13 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def _report(self, code: int, reason: str, *, was_clean: bool) -> None:
         event: Any = {"type": "websocket.disconnect", "code": code, "reason": reason, "was_clean": was_clean}
         self.queue.put_nowait(event)
+
+    def _go_on(self) -> None:
+        """The 101 is written: read what came before it."""
+        early, self._early = b"".join(self._early or ()), None
+        if early and not self.transport.is_closing():
+            self.transport.resume_reading()
+            self.data_received(early)
 
     def _is_ending(self) -> bool:
         return self.close_sent or self.transport.is_closing()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
+    from crosspeer.core.hosts import Hosts
     from crosspeer.server.target import Target
 
 logger = logging.getLogger("crosspeer")
@@ -34,6 +35,7 @@ def serve(
     engine: str | None = None,
     ssl_certfile: str | os.PathLike[str] | None = None,
     ssl_keyfile: str | os.PathLike[str] | None = None,
+    allowed_hosts: Hosts = None,
     shutdown_timeout: float = 10.0,
     sock: socket.socket | None = None,
 ) -> None:
@@ -46,6 +48,7 @@ def serve(
         OSError: the address is taken or not there.
         RuntimeError: the application's start-up (ASGI lifespan) failed.
         TypeError: the target cannot be served.
+        ValueError: one of `allowed_hosts` is no host.
     """
     if not logging.getLogger().handlers and not logger.handlers:
         logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
@@ -57,6 +60,7 @@ def serve(
         engine=engine,
         ssl_certfile=ssl_certfile,
         ssl_keyfile=ssl_keyfile,
+        allowed_hosts=allowed_hosts,
         shutdown_timeout=shutdown_timeout,
         sock=sock,
     )

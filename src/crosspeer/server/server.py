@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import ipaddress
 import logging
 import os
 import socket
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import uvicorn
 
 from crosspeer.adapters.asgi import Adapter
+from crosspeer.core.hosts import LOOPBACK, HostNames, Hosts, ServedHosts
 from crosspeer.core.limits import Limits
 from crosspeer.runtime.drain import drain
 from crosspeer.server.engine import Engine, chosen, make_engine
@@ -27,6 +29,8 @@ logger = logging.getLogger("crosspeer")
 
 BACKLOG: Final = 4096
 """Connections that wait to be accepted: a whole room comes back at once after a restart."""
+UNSENT: Final = 128 * 1024
+"""Bytes that the system takes from us before it has sent the ones before."""
 _DRAIN_SHARE: Final = 0.7
 """The peers' part of the time for a shutdown. The rest is for requests that are still being answered."""
 _LAST_GRACE: Final = 0.5
@@ -49,6 +53,8 @@ class Server:
             "uvicorn", or "auto" for the best
             that there is. Without one, the environment variable CROSSPEER_ENGINE says it.
         ssl_certfile, ssl_keyfile: PEM files; with them it serves https and wss.
+        allowed_hosts: names that it answers to beside those of its hub, "*" for any: for a proxy on the same machine,
+            since on a loopback address it answers peers of `localhost` and the like alone.
         shutdown_timeout: seconds from `stop` to its end, whatever peers and requests do.
         sock: a listening socket to use instead of `host` and `port`.
     """
@@ -63,6 +69,7 @@ class Server:
         engine: str | None = None,
         ssl_certfile: str | os.PathLike[str] | None = None,
         ssl_keyfile: str | os.PathLike[str] | None = None,
+        allowed_hosts: Hosts = None,
         shutdown_timeout: float = 10.0,
         sock: socket.socket | None = None,
     ) -> None:
@@ -74,6 +81,7 @@ class Server:
         self._engine_name = chosen(engine)
         self._engine: Engine | None = None
         self._certificate = (ssl_certfile, ssl_keyfile)
+        self._hosts: ServedHosts = () if allowed_hosts is None else (HostNames(allowed_hosts),)
         self._shutdown_timeout = shutdown_timeout
         self._socket = sock
         self._server: uvicorn.Server | None = None
@@ -112,12 +120,13 @@ class Server:
             raise RuntimeError("the server is running already")
         if self._socket is None or self._socket.fileno() < 0:
             self._socket = bind(self._host, self._port)
+        _keep_little_unsent(self._socket)
         server = uvicorn.Server(self._config())
         server.config.load()
         server.lifespan = server.config.lifespan_class(server.config)
         try:
             engine = self._make_engine(server)
-            await server.startup(sockets=[] if engine is not None and engine.listens else [self._socket])
+            await server.startup(sockets=[])
         except SystemExit:
             # uvicorn's way to say that the lifespan failed; its log has the reason.
             self._socket.close()
@@ -127,8 +136,10 @@ class Server:
             raise
         if engine is not None:
             engine.start()
-            if engine.listens:
-                engine.listen(self._socket)
+        if engine is not None and engine.listens:
+            engine.listen(self._socket)
+        else:
+            server.servers.append(await self._listen(server, self._socket))
         self._engine = engine
         self._server = server
         self._ticks = asyncio.create_task(server.main_loop())
@@ -174,35 +185,50 @@ class Server:
     ) -> None:
         await self.stop()
 
+    @property
+    def _limits(self) -> Limits:
+        return Limits() if self.hub is None else self.hub.limits
+
+    @property
+    def _served(self) -> ServedHosts:
+        assert self._socket is not None
+        return (*self._hosts, LOOPBACK) if is_loopback(self._socket) else self._hosts
+
     def _make_engine(self, server: uvicorn.Server) -> Engine | None:
         if self.hub is None:
             return None
-
-        def adopt() -> asyncio.Protocol:
-            config, state = server.config, server.server_state
-            protocol: Any = config.http_protocol_class
-            made: asyncio.Protocol = protocol(config=config, server_state=state, app_state=server.lifespan.state)
-            return made
-
-        engine = make_engine(self._engine_name, self.hub, adopt, tls=self._certificate[0] is not None)
+        tls, hosts = self._certificate[0] is not None, self._served
+        adopt = functools.partial(_http_protocol, server)
+        engine = make_engine(self._engine_name, self.hub, adopt, hosts=hosts, tls=tls)
         # The HTTP protocol hands every upgrade to it.
         server.config.http_protocol_class = functools.partial(  # type: ignore[assignment]
-            HTTPProtocol, limits=self.hub.limits, engine=engine
+            HTTPProtocol, limits=self.hub.limits, hosts=hosts, engine=engine
         )
         return engine
 
+    async def _listen(self, server: uvicorn.Server, listener: socket.socket) -> asyncio.Server:
+        """Accept connections on asyncio. Whoever does not get on with TLS has a handshake's time for it."""
+        tls = server.config.ssl
+        return await asyncio.get_running_loop().create_server(
+            functools.partial(_http_protocol, server),
+            sock=listener,
+            ssl=tls,
+            ssl_handshake_timeout=None if tls is None else self._limits.handshake_timeout,
+            backlog=BACKLOG,
+        )
+
     def _config(self) -> uvicorn.Config:
         certfile, keyfile = (None if path is None else os.fspath(path) for path in self._certificate)
-        limits = self.hub.limits if self.hub is not None else Limits()
+        limits, hosts = self._limits, self._served
         return uvicorn.Config(
             self._app,
-            http=functools.partial(HTTPProtocol, limits=limits),  # type: ignore[arg-type]
-            ws=functools.partial(WebSocketProtocol, limits=limits),  # type: ignore[arg-type]
+            http=functools.partial(HTTPProtocol, limits=limits, hosts=hosts),  # type: ignore[arg-type]
+            ws=functools.partial(WebSocketProtocol, limits=limits, hosts=hosts),  # type: ignore[arg-type]
             ws_max_size=limits.max_message_size,
             ws_ping_interval=limits.ping_interval,
             ws_ping_timeout=limits.ping_timeout,
             # 116 KiB an idle connection is too much to be the default.
-            ws_per_message_deflate=False,
+            ws_per_message_deflate=self.hub is not None and self.hub.compression is not None,
             log_config=None,
             access_log=logger.isEnabledFor(logging.DEBUG),
             ssl_certfile=certfile,
@@ -221,6 +247,31 @@ def bind(host: str, port: int) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=BACKLOG)
+
+
+def is_loopback(listener: socket.socket) -> bool:
+    """Whether only this machine reaches it, by an address. Web pages reach no Unix socket."""
+    if listener.family == socket.AF_UNIX:
+        return False
+    address = ipaddress.ip_address(listener.getsockname()[0].partition("%")[0])
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+def _http_protocol(server: uvicorn.Server) -> asyncio.Protocol:
+    config, state = server.config, server.server_state
+    protocol: Any = config.http_protocol_class
+    made: asyncio.Protocol = protocol(config=config, server_state=state, app_state=server.lifespan.state)
+    return made
+
+
+def _keep_little_unsent(listener: socket.socket) -> None:
+    """Let the system keep little of what a reader has no room for. Connections inherit it from their listener.
+
+    What waits then waits in the peer's own queue, where it is counted and where the policies are; and the smallest
+    progress of a slow reader is seen, so that the heartbeat does not take it for a dead one.
+    """
+    if listener.family != socket.AF_UNIX and hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
 
 
 async def _drop_everything(server: uvicorn.Server) -> None:

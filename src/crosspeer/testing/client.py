@@ -105,6 +105,10 @@ class Client(ABC):
         """Vanish without a close frame."""
 
     @abstractmethod
+    def freeze(self) -> None:
+        """Be connected and do nothing any more, as a machine that fell asleep: no message is read, no ping answered."""
+
+    @abstractmethod
     async def ping(self, data: bytes = b"") -> None:
         """Send a ping and wait for its pong."""
 

@@ -93,12 +93,16 @@ class MemoryClient(Client):
         self._channel = _Channel(session, self)
         self._unread: deque[str | bytes] = deque()
         self._unread_size = 0
+        self._frozen = False
         self._changed = asyncio.Condition()
         self._server = asyncio.create_task(Connection(session, self._channel).run())
 
     def terminate(self) -> None:
         self._ended(CloseCode.ABNORMAL, "")
         self._channel.end(CloseDetails(CloseCode.ABNORMAL, "", was_clean=False))
+
+    def freeze(self) -> None:
+        self._frozen = True
 
     async def ping(self, data: bytes = b"") -> None:
         if self.close_code is not None:
@@ -209,7 +213,8 @@ class _Channel:
         self.end(CloseDetails(code, reason, was_clean=True))
 
     def ping(self, data: bytes) -> None:
-        asyncio.get_running_loop().call_soon(self.session.ponged, data)
+        if not self._client._frozen:
+            asyncio.get_running_loop().call_soon(self.session.ponged, data)
 
     def abort(self) -> None:
         self._client._ended(CloseCode.ABNORMAL, "")

@@ -66,6 +66,9 @@ class SocketClient(Client):
         self._connection.transport.abort()
         self._closed()
 
+    def freeze(self) -> None:
+        self._connection.transport.pause_reading()
+
     async def ping(self, data: bytes = b"") -> None:
         await self._within(None, await self._connection.ping(data))
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import codecs
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from crosspeer.wire.closing import CloseCode, may_be_received
+
+if TYPE_CHECKING:
+    from crosspeer.wire.deflate import Inflater
 
 CONTINUATION: Final = 0x0
 TEXT: Final = 0x1
@@ -13,6 +16,9 @@ BINARY: Final = 0x2
 CLOSE: Final = 0x8
 PING: Final = 0x9
 PONG: Final = 0xA
+
+COMPRESSED: Final = 0x40
+"""The first reserved bit, where compression was agreed on (RFC 7692 section 6)."""
 
 MAX_CONTROL_PAYLOAD: Final = 125
 MAX_EMPTY_FRAGMENTS: Final = 1024
@@ -39,7 +45,7 @@ Event = tuple[int, str | bytes]
 
 
 def encode_frame(opcode: int, payload: bytes) -> bytes:
-    """Write one unmasked frame."""
+    """Write one unmasked frame; the opcode may have the `COMPRESSED` bit."""
     size = len(payload)
     if size < 126:
         return bytes((0x80 | opcode, size)) + payload
@@ -75,10 +81,28 @@ class FrameReader:
     bounded by the message limit and by what the caller feeds at once; a length that is only claimed costs nothing.
     """
 
-    __slots__ = ("_data", "_empty", "_fragments", "_most", "_need", "_offset", "_opcode", "_validator")
+    __slots__ = (
+        "_compressed",
+        "_data",
+        "_empty",
+        "_fragments",
+        "_inflater",
+        "_most",
+        "_need",
+        "_offset",
+        "_opcode",
+        "_reserved",
+        "_validator",
+        "_wire",
+    )
 
-    def __init__(self, max_message_size: int) -> None:
+    def __init__(self, max_message_size: int, inflater: Inflater | None = None) -> None:
         self._most = max_message_size
+        self._inflater = inflater
+        self._reserved = 0x70 if inflater is None else 0x30
+        self._compressed = False
+        self._wire = 0
+        """Payload bytes of the compressed message that is being collected."""
         self._data: bytes | bytearray = b""
         self._offset = 0
         self._need = 2
@@ -157,7 +181,7 @@ class FrameReader:
     def _check(self, first: int, second: int, size: int) -> None:
         """All that can be said of a frame before its payload is there."""
         opcode = first & 0xF
-        if first & 0x70 or opcode not in _KNOWN:
+        if first & self._reserved or opcode not in _KNOWN or (first & COMPRESSED and opcode not in (TEXT, BINARY)):
             raise ProtocolError(CloseCode.PROTOCOL_ERROR, "reserved bits or opcode")
         if not second & 0x80:
             raise ProtocolError(CloseCode.PROTOCOL_ERROR, "a client's frames are masked")
@@ -166,6 +190,10 @@ class FrameReader:
                 raise ProtocolError(CloseCode.PROTOCOL_ERROR, "long or fragmented control frame")
         elif (opcode == CONTINUATION) is not bool(self._opcode):
             raise ProtocolError(CloseCode.PROTOCOL_ERROR, "fragments out of order")
+        elif first & COMPRESSED or (self._compressed and not opcode):
+            # Bytes that do not compress get longer by a few in 16 KiB; a sender that flushes often adds some more.
+            if self._wire + size > self._most + self._most // 8 + 1024:
+                raise ProtocolError(CloseCode.TOO_BIG, "message too big")
         elif size + len(self._fragments) > self._most:
             raise ProtocolError(CloseCode.TOO_BIG, "message too big")
 
@@ -173,12 +201,19 @@ class FrameReader:
         opcode = first & 0xF
         if opcode > BINARY:
             return (opcode, payload)
+        if opcode:
+            self._compressed = bool(first & COMPRESSED)
+        empty = not payload
+        if self._compressed and self._inflater is not None:
+            self._wire += len(payload)
+            payload = self._inflater.inflate(payload, last=bool(first & 0x80))
         if first & 0x80 and opcode:
+            self._compressed, self._wire = False, 0
             return _message(opcode, payload)
         if opcode:
             self._opcode = opcode
         self._fragments += payload
-        self._empty += not payload
+        self._empty += empty
         if self._empty > MAX_EMPTY_FRAGMENTS:
             raise ProtocolError(CloseCode.POLICY, "too many empty fragments")
         if self._opcode == TEXT:
@@ -186,7 +221,8 @@ class FrameReader:
         if not first & 0x80:
             return None
         opcode, whole = self._opcode, bytes(self._fragments)
-        self._opcode = self._empty = 0
+        self._opcode = self._empty = self._wire = 0
+        self._compressed = False
         self._fragments = bytearray()
         self._validator = None
         return _message(opcode, whole)

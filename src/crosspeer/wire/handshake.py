@@ -23,6 +23,11 @@ class Refusal(NamedTuple):
     body: bytes
 
 
+def is_upgrade(http_version: str, headers: Headers) -> bool:
+    """Whether a request wants to become a WebSocket. HTTP/1.0 knows no upgrades (RFC 9110 section 7.8)."""
+    return http_version == "1.1" and _has_token(headers, b"upgrade", b"websocket")
+
+
 def check_handshake(method: str, http_version: str, headers: Headers) -> Refusal | None:
     """Say what is wrong with an upgrade request, None if nothing is (RFC 6455 section 4.2.1)."""
     if method != "GET" or http_version != "1.1":
@@ -41,14 +46,21 @@ def check_handshake(method: str, http_version: str, headers: Headers) -> Refusal
     return None
 
 
-def accept_head(request: Headers, protocol: str | None, headers: list[tuple[str, str]]) -> bytes:
-    """Write the 101 for a request that was checked."""
+def accept_key(request: Headers) -> str:
+    """The answer to the key of a request that was checked (RFC 6455 section 4.2.2)."""
     key = _values(request, b"sec-websocket-key")[0]
-    accept = base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
+    return base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest()).decode()
+
+
+def accept_head(request: Headers, protocol: str | None, extensions: str, headers: list[tuple[str, str]]) -> bytes:
+    """Write the 101 for a request that was checked."""
+    accept = accept_key(request).encode()
     lines = [b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: "]
     lines.append(accept)
     if protocol is not None:
         lines.append(b"\r\nsec-websocket-protocol: " + protocol.encode("latin-1"))
+    if extensions:
+        lines.append(b"\r\nsec-websocket-extensions: " + extensions.encode("latin-1"))
     lines += [f"\r\n{name}: {value}".encode("latin-1") for name, value in headers]
     lines.append(b"\r\n\r\n")
     return b"".join(lines)

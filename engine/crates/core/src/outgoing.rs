@@ -59,6 +59,17 @@ impl Frame {
         &self.bytes
     }
 
+    /// The payload as it goes over the wire.
+    #[inline]
+    pub fn payload(&self) -> &[u8] {
+        &self.bytes[usize::from(self.header)..]
+    }
+
+    /// Text or binary; a control frame counts as binary.
+    pub fn kind(&self) -> Kind {
+        if self.bytes[0] & 0x0F == Opcode::Text as u8 { Kind::Text } else { Kind::Binary }
+    }
+
     /// Bytes of the payload: what counts against a queue's limit.
     #[inline]
     pub fn size(&self) -> usize {

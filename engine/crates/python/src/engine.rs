@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use crosspeer_core::deflate::Config;
 use crosspeer_core::handshake::Head;
-use crosspeer_core::net::{End, Engine as Core, Key, NetEvent};
+use crosspeer_core::net::{End, Engine as Core, Key, NetEvent, Publication};
 use crosspeer_core::{Frame, Kind, Limits, Overflow};
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -62,12 +63,14 @@ enum Fresh {
 #[pymethods]
 impl Engine {
     #[new]
-    fn new(glue: Py<PyAny>, limits: &Bound<'_, PyAny>) -> PyResult<Self> {
+    #[pyo3(signature = (glue, limits, deflate))]
+    fn new(glue: Py<PyAny>, limits: &Bound<'_, PyAny>, deflate: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
         let limits = limits_of(limits)?;
+        let deflate = deflate.map(config_of).transpose()?;
         Ok(Self {
             most_waiting: limits.max_waiting_messages,
             max_topic_length: limits.max_topic_length,
-            core: RefCell::new(Core::new(limits)?),
+            core: RefCell::new(Core::new(limits, deflate)?),
             glue,
             peers: RefCell::new(Vec::new()),
             others: RefCell::new(Vec::new()),
@@ -121,7 +124,7 @@ impl Engine {
     }
 
     /// Answer a handshake with 101 and open its peer. False: the client has gone.
-    #[pyo3(signature = (key, hooks, namespace, context, head, protocol, headers))]
+    #[pyo3(signature = (key, hooks, namespace, context, head, protocol, compress, headers))]
     #[expect(clippy::too_many_arguments, reason = "one call a connection, from one place")]
     fn accept<'py>(
         slf: &Bound<'py, Self>,
@@ -131,13 +134,14 @@ impl Engine {
         context: Py<PyAny>,
         head: Py<PyAny>,
         protocol: Option<Bound<'py, PyString>>,
+        compress: Option<bool>,
         headers: Vec<(String, Vec<u8>)>,
     ) -> PyResult<bool> {
         let (py, this) = (slf.py(), slf.get());
         let key = Key { index: key.0, generation: key.1 };
         let chosen = protocol.as_ref().map(|text| text.to_str()).transpose()?;
         let pairs = headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
-        let accepted = this.core.borrow_mut().accept(key, namespace.to_str()?, chosen, pairs);
+        let accepted = this.core.borrow_mut().accept(key, namespace.to_str()?, chosen, compress, pairs);
         if !accepted.map_err(|error| PyValueError::new_err(error.to_string()))? {
             return Ok(false);
         }
@@ -182,10 +186,17 @@ impl Engine {
     }
 
     /// Send to every subscriber of a topic, in one namespace or in all.
-    #[pyo3(signature = (topic, data, namespace = None))]
-    fn publish(slf: &Bound<'_, Self>, topic: &str, data: &Bound<'_, PyAny>, namespace: Option<&str>) -> PyResult<()> {
+    #[pyo3(signature = (topic, data, namespace = None, compress = None))]
+    fn publish(
+        slf: &Bound<'_, Self>,
+        topic: &str,
+        data: &Bound<'_, PyAny>,
+        namespace: Option<&str>,
+        compress: Option<bool>,
+    ) -> PyResult<()> {
         let frame = outgoing::encoded(slf.get().glue.bind(slf.py()), data, Frame::message)?;
-        slf.get().publish_frame(slf.py(), topic, namespace, &frame, u32::MAX)
+        let publication = Publication { topic, namespace, frame: &frame, compress };
+        slf.get().publish_among(slf.py(), &publication, u32::MAX)
     }
 
     /// How many topics have subscribers.
@@ -308,16 +319,9 @@ impl Engine {
         (peer.get().key == key).then(|| peer.bind(py).clone())
     }
 
-    pub fn publish_frame(
-        &self,
-        py: Python<'_>,
-        topic: &str,
-        namespace: Option<&str>,
-        frame: &Frame,
-        skip: u32,
-    ) -> PyResult<()> {
+    pub fn publish_among(&self, py: Python<'_>, publication: &Publication<'_>, skip: u32) -> PyResult<()> {
         let mut full = Vec::new();
-        self.core.borrow_mut().publish(topic, namespace, frame, skip, &mut full);
+        self.core.borrow_mut().publish(publication, skip, &mut full);
         for index in full {
             let peer = self.peers.borrow().get(index as usize).and_then(|peer| peer.as_ref().map(|p| p.clone_ref(py)));
             if let Some(peer) = peer {
@@ -362,11 +366,9 @@ fn fresh(py: Python<'_>, event: NetEvent<'_>) -> PyResult<Fresh> {
         NetEvent::Http(socket, data) => Fresh::Http(socket, PyBytes::new(py, data).unbind()),
         NetEvent::Message(key, kind, payload) => {
             let data = match kind {
-                Kind::Text => {
-                    let text =
-                        std::str::from_utf8(payload).map_err(|error| PyValueError::new_err(error.to_string()))?;
-                    PyString::new(py, text).into_any()
-                }
+                // SAFETY: `Event::Message` promises that the payload of a text is UTF-8; the receiver has checked it.
+                #[allow(unsafe_code)]
+                Kind::Text => PyString::new(py, unsafe { std::str::from_utf8_unchecked(payload) }).into_any(),
                 Kind::Binary => PyBytes::new(py, payload).into_any(),
             };
             Fresh::Message(key, kind, data.unbind())
@@ -398,6 +400,18 @@ fn adopt(descriptor: i32) -> PyResult<OwnedFd> {
     let owned = borrowed.try_clone_to_owned().map_err(PyOSError::new_err)?;
     Python::attach(|py| py.import("os")?.call_method1("close", (descriptor,)).map(drop))?;
     Ok(owned)
+}
+
+/// What `crosspeer.core.deflate.Deflate` says.
+fn config_of(deflate: &Bound<'_, PyAny>) -> PyResult<Config> {
+    Ok(Config {
+        server_no_context_takeover: deflate.getattr("server_no_context_takeover")?.extract()?,
+        client_no_context_takeover: deflate.getattr("client_no_context_takeover")?.extract()?,
+        server_max_window_bits: deflate.getattr("server_max_window_bits")?.extract()?,
+        client_max_window_bits: deflate.getattr("client_max_window_bits")?.extract()?,
+        level: deflate.getattr("level")?.extract()?,
+        threshold: deflate.getattr("threshold")?.extract()?,
+    })
 }
 
 fn limits_of(limits: &Bound<'_, PyAny>) -> PyResult<Limits> {

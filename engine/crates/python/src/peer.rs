@@ -3,7 +3,7 @@
 use std::cell::{Cell, OnceCell, RefCell};
 
 use crosspeer_core::Frame;
-use crosspeer_core::net::{Key, Sent};
+use crosspeer_core::net::{Key, Publication, Sent};
 use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
@@ -99,8 +99,8 @@ impl Peer {
     }
 
     #[getter]
-    fn extensions(&self) -> &'static str {
-        ""
+    fn extensions(&self) -> String {
+        self.engine.get().core.borrow().extensions(self.key).unwrap_or_default()
     }
 
     #[getter]
@@ -133,12 +133,11 @@ impl Peer {
     #[pyo3(signature = (data = None, *, compress = None))]
     fn send(slf: &Bound<'_, Self>, data: Option<&Bound<'_, PyAny>>, compress: Option<bool>) -> PyResult<()> {
         let (py, this) = (slf.py(), slf.get());
-        let _ = compress;
         let none = py.None();
         let engine = this.engine.get();
         let is_open = this.state.get() == OPEN;
         let sent = outgoing::encoded(this.glue(py), data.unwrap_or(none.bind(py)), |kind, payload| {
-            if is_open { engine.core.borrow_mut().send(this.key, kind, payload) } else { Sent::Done }
+            if is_open { engine.core.borrow_mut().send(this.key, kind, payload, compress) } else { Sent::Done }
         })?;
         if sent == Sent::Full {
             this.overflow();
@@ -161,7 +160,8 @@ impl Peer {
         let engine = this.engine.get();
         // The place may have been given away since this peer left it.
         let skip = engine.core.borrow().place_of(this.key).unwrap_or(u32::MAX);
-        engine.publish_frame(py, topic, Some(namespace), &frame, skip)?;
+        let publication = Publication { topic, namespace: Some(namespace), frame: &frame, compress };
+        engine.publish_among(py, &publication, skip)?;
         if engine.has_others(py) {
             this.glue(py).call_method1(intern!(py, "publish_elsewhere"), (topic, data, namespace, compress))?;
         }

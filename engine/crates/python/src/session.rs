@@ -4,8 +4,9 @@
 
 use std::collections::VecDeque;
 
-use pyo3::exceptions::PyException;
+use pyo3::exceptions::{PyException, PyRuntimeError};
 use pyo3::intern;
+use pyo3::panic::PanicException;
 use pyo3::prelude::*;
 
 use crate::message::Message;
@@ -89,6 +90,11 @@ impl Peer {
             None => Ok(None),
             Some(Ok(result)) => awaitable(slf, result),
             Some(Err(error)) if error.is_instance_of::<PyException>(py) => Self::report(slf, error.value(py)),
+            // A bug of ours, and no reason to end the loop: it is this peer's matter.
+            Some(Err(error)) if error.is_instance_of::<PanicException>(py) => {
+                let bug = PyRuntimeError::new_err(error.to_string());
+                Self::report(slf, bug.value(py))
+            }
             Some(Err(error)) => Err(error),
         }
     }

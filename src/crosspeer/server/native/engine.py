@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Final
 import crosspeer_engine
 
 from crosspeer.core.admission import Admission
+from crosspeer.core.hosts import HOSTS_KEY
 from crosspeer.core.message import Message
 from crosspeer.core.peer import Peer
 from crosspeer.runtime.handshake import Waiting, in_time, rendered
 from crosspeer.runtime.tasks import Tasks
+from crosspeer.runtime.ticks import Ticks
 from crosspeer.server.native.glue import Glue
 from crosspeer.server.native.request import Head, request_of
 from crosspeer.server.python.engine import PythonEngine
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from starlette.types import Scope
 
     from crosspeer.core.hooks import HookTable
+    from crosspeer.core.hosts import ServedHosts
     from crosspeer.core.hub import Hub
     from crosspeer.core.outgoing import Outgoing
     from crosspeer.core.request import Request
@@ -55,7 +58,7 @@ class NativeFanout:
         raise TypeError("the native engine's peers unsubscribe by themselves")
 
     def publish(self, topic: str, item: Outgoing, namespace: str | None, sender: Session | None) -> None:
-        self._engine.publish(topic, item.data, namespace)
+        self._engine.publish(topic, item.data, namespace, item.compress)
 
     def __len__(self) -> int:
         return self._engine.topics()
@@ -67,11 +70,12 @@ class NativeEngine:
     name = "native"
     listens = True
 
-    def __init__(self, hub: Hub, adopt: Callable[[], asyncio.Protocol]) -> None:
+    def __init__(self, hub: Hub, adopt: Callable[[], asyncio.Protocol], hosts: ServedHosts) -> None:
         self.hub = hub
+        self._hosts = hosts
         self.loop = asyncio.get_running_loop()
         self.glue = Glue(self)
-        self.engine = crosspeer_engine.Engine(self.glue, hub.limits)
+        self.engine = crosspeer_engine.Engine(self.glue, hub.limits, hub.compression)
         self.fanout = NativeFanout(self.engine)
         # An upgrade on a connection that has served HTTP before is in asyncio's hands by then.
         self._python = PythonEngine(hub)
@@ -80,7 +84,7 @@ class NativeEngine:
         self._tables: dict[int, tuple[HookTable, crosspeer_engine.Hooks]] = {}
         self._gone: set[Key] = set()
         self._asking: dict[Key, None] = {}
-        self._ticking: asyncio.TimerHandle | None = None
+        self._ticks: Ticks | None = None
         self._scheduled = False
 
     # Engine, for the server.
@@ -90,7 +94,7 @@ class NativeEngine:
         self.hub.attach(self.fanout)
         self.engine.share([self.hub.fanout.index, self._python.batch.index], self.hub.relays)
         self.loop.add_reader(self.engine.fileno(), self.poll)
-        self._schedule_tick()
+        self._ticks = Ticks(self.loop, self._pause(), self._tick)
 
     def listen(self, listener: socket.socket) -> None:
         """Accept the connections of this socket too."""
@@ -107,8 +111,8 @@ class NativeEngine:
         self.engine.poll()
         await self._work.finish()
         await self.glue.finish(0.5)
-        if self._ticking is not None:
-            self._ticking.cancel()
+        if self._ticks is not None:
+            self._ticks.stop()
         self.loop.remove_reader(self.engine.fileno())
         self.hub.detach(self.fanout)
         await self._python.stop()
@@ -130,21 +134,21 @@ class NativeEngine:
             self._scheduled = True
             self.loop.call_soon(self.poll)
 
-    def _schedule_tick(self) -> None:
+    def _pause(self) -> float:
         limits = self.hub.limits
         times = [limits.handshake_timeout, limits.close_timeout, limits.ping_timeout, limits.ping_interval]
-        self._ticking = self.loop.call_later(min(time for time in times if time is not None) / 4, self._tick)
+        return min(time for time in times if time is not None) / 4
 
     def _tick(self) -> None:
         if self.engine.tick():
             self.schedule()
-        self._schedule_tick()
 
     # Handshakes.
 
     def asked(self, key: Key, head: Head) -> None:
         """A handshake is to be answered."""
         request = request_of(head, self.hub)
+        request.scope[HOSTS_KEY] = self._hosts
         admitted = self.hub.admit(request)
         if isinstance(admitted, Admission):
             self._accept(key, head, request, admitted)
@@ -172,7 +176,14 @@ class NativeEngine:
         # A request that the application has seen in `upgrade` may carry its marks; others are made anew when asked for.
         kept: Head | Request = head if admission.hooks.upgrade is None and not request.path_params else request
         opened = key not in self._gone and self.engine.accept(
-            key, self._table(admission.hooks), admission.namespace, request.context, kept, accepted.protocol, headers
+            key,
+            self._table(admission.hooks),
+            admission.namespace,
+            request.context,
+            kept,
+            accepted.protocol,
+            accepted.compress,
+            headers,
         )
         if not opened:
             admission.release()

@@ -44,21 +44,21 @@ class Batch:
         frame = frame_of(item)
         skip = None if sender is None else sender.transport
         dirty = self._dirty
-        held_up: list[PythonConnection] = []
+        beside: list[PythonConnection] = []
         for group in self._groups(topic, namespace):
             self._gathered += len(frame) * len(group)
             for connection in group:
                 if connection is skip:
                     continue
-                if not connection.ready:
-                    held_up.append(connection)
+                if not connection.ready or connection.deflating is not None:
+                    beside.append(connection)
                     continue
                 out = connection.out
                 if not out:
                     dirty.append(connection)
                 out += frame
         self._schedule()
-        full = [connection for connection in held_up if not connection.session.push(item)]
+        full = [connection for connection in beside if not connection.session.push(item)]
         for connection in full:
             connection.session.overflow()
 

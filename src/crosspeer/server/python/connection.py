@@ -10,8 +10,9 @@ from crosspeer.core.hooks import CloseDetails
 from crosspeer.core.transport import Capabilities
 from crosspeer.runtime.tasks import Tasks
 from crosspeer.server.python.batch import Batch, frame_of
-from crosspeer.server.python.budget import ControlBudget
+from crosspeer.server.python.budget import BURST, EXCESS_BURST, EXCESS_RATE, RATE, Budget
 from crosspeer.wire.closing import CloseCode
+from crosspeer.wire.deflate import Inflater
 from crosspeer.wire.frames import (
     CLOSE,
     PING,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from crosspeer.core.outgoing import Outgoing
     from crosspeer.core.session import Session
+    from crosspeer.server.python.deflating import Deflating
     from crosspeer.server.python.engine import PythonEngine
 
 logger = logging.getLogger("crosspeer")
@@ -46,10 +48,13 @@ class PythonConnection(asyncio.Protocol):
     """
 
     capabilities = Capabilities()
-    extensions = ""
 
-    def __init__(self, engine: PythonEngine, session: Session, socket: asyncio.Transport) -> None:
+    def __init__(
+        self, engine: PythonEngine, session: Session, socket: asyncio.Transport, deflating: Deflating | None
+    ) -> None:
         self.session = session
+        self.deflating = deflating
+        self.extensions = "" if deflating is None else deflating.params.header
         self.out = bytearray()
         """What is written at the end of this turn."""
         self.ready = True
@@ -58,8 +63,9 @@ class PythonConnection(asyncio.Protocol):
         self._engine = engine
         self._batch: Batch = engine.batch
         self._socket = socket
-        self._reader = FrameReader(session.hub.limits.max_message_size)
-        self._budget = ControlBudget()
+        most = session.hub.limits.max_message_size
+        self._reader = FrameReader(most, None if deflating is None else self._inflater(deflating, most))
+        self._budget = Budget(RATE, BURST)
         self._tasks: Tasks | None = None
         self._reading = True
         self._closing = False
@@ -114,7 +120,7 @@ class PythonConnection(asyncio.Protocol):
             self._batch.gather(self, encode_frame(PONG, pong))
         outbox = self.session.outbox
         while self.ready and (item := outbox.pop()) is not None:
-            self._socket.write(frame_of(item))
+            self._socket.write(self._frame_of(item))
         if self.ready and self._last_words is not None:
             self._socket.write(self._last_words)
             self._last_words = None
@@ -131,7 +137,7 @@ class PythonConnection(asyncio.Protocol):
 
     def push(self, item: Outgoing) -> bool:
         if self.ready:
-            self._batch.gather(self, frame_of(item))
+            self._batch.gather(self, self._frame_of(item))
             return True
         return self.session.outbox.push(item, self.taken)
 
@@ -220,6 +226,15 @@ class PythonConnection(asyncio.Protocol):
             self.ping(self.ping_payload)
 
     # Inside.
+
+    def _frame_of(self, item: Outgoing) -> bytes:
+        deflating = self.deflating
+        return (deflating and deflating.frame_of(item)) or frame_of(item)
+
+    def _inflater(self, deflating: Deflating, most: int) -> Inflater:
+        budget, loop = Budget(EXCESS_RATE, EXCESS_BURST), self._engine.loop
+        takeover = not deflating.params.client_no_context_takeover
+        return Inflater(takeover, most, lambda excess: budget.allows(loop.time(), excess))
 
     def _read(self) -> None:
         """Hand over what has arrived, until the session wants a pause."""

@@ -12,9 +12,13 @@ from crosspeer.core.request import Request
 from crosspeer.core.session import Session
 from crosspeer.runtime.handshake import Waiting, in_time, rendered
 from crosspeer.runtime.tasks import Tasks
+from crosspeer.runtime.ticks import Ticks
+from crosspeer.server.lingering import linger
 from crosspeer.server.python.batch import Batch
 from crosspeer.server.python.connection import PythonConnection
-from crosspeer.wire.handshake import Refusal, accept_head, check_handshake, refusal
+from crosspeer.server.python.deflating import Deflating
+from crosspeer.wire.deflate import Deflate, negotiate, without_takeover
+from crosspeer.wire.handshake import Headers, Refusal, accept_head, check_handshake, refusal
 
 if TYPE_CHECKING:
     import socket
@@ -38,11 +42,17 @@ class PythonEngine:
         self._connections: dict[PythonConnection, None] = {}
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._handshakes = Tasks()
-        self._heart: asyncio.TimerHandle | None = None
+        self.refused: set[asyncio.Transport] = set()
+        """Connections that were refused, and whose other side has not left yet."""
+        self._heart: Ticks | None = None
 
     def start(self) -> None:
         self.hub.attach(self.batch)
-        self._schedule_heartbeat()
+        limits = self.hub.limits
+        if limits.ping_interval is not None:
+            # A quarter of the shorter time: late by that much at most, and one timer for all connections.
+            pause = min(limits.ping_interval, limits.ping_timeout) / 4
+            self._heart = Ticks(self.loop, pause, self._beat)
 
     def listen(self, listener: socket.socket) -> None:
         raise TypeError("this engine takes its connections from the HTTP protocol")
@@ -53,12 +63,14 @@ class PythonEngine:
     async def stop(self) -> None:
         """Drop what is left. The server has closed its peers politely before."""
         if self._heart is not None:
-            self._heart.cancel()
+            self._heart.stop()
         self._handshakes.cancel()
         for task in tuple(self._tasks):
             task.cancel()
         for connection in tuple(self._connections):
             connection.abort()
+        for socket in tuple(self.refused):
+            socket.abort()
         self.batch.flush()
         await self._handshakes.finish()
         if self._tasks:
@@ -80,6 +92,18 @@ class PythonEngine:
         else:
             self._handshakes.start(handshake.negotiate(request, admitted))
 
+    def deflating(self, request: Headers, compress: bool | None) -> Deflating | None:
+        """The compression of a new connection, if it is wanted here and offered there."""
+        config = self.hub.compression
+        if compress is False or (config is None and not compress):
+            return None
+        config = config or Deflate()
+        if self.hub.limits.overflow != "close":
+            config = without_takeover(config)
+        offered = [value.decode("latin-1") for name, value in request if name == b"sec-websocket-extensions"]
+        params = negotiate(offered, config) if offered else None
+        return None if params is None else Deflating(params, config)
+
     # For connections.
 
     def entered(self, connection: PythonConnection) -> None:
@@ -98,18 +122,10 @@ class PythonEngine:
         """What nobody can guess, so that a pong is an answer."""
         return secrets.token_bytes(4)
 
-    def _schedule_heartbeat(self) -> None:
-        limits = self.hub.limits
-        if limits.ping_interval is not None:
-            # A quarter of the shorter time: late by that much at most, and one timer for all connections.
-            pause = min(limits.ping_interval, limits.ping_timeout) / 4
-            self._heart = self.loop.call_later(pause, self._beat)
-
     def _beat(self) -> None:
         now = self.loop.time()
         for connection in tuple(self._connections):
             connection.beat(now)
-        self._schedule_heartbeat()
 
 
 class Handshake(asyncio.Protocol):
@@ -119,8 +135,12 @@ class Handshake(asyncio.Protocol):
         self._engine = engine
         self._socket = socket
         self._early = bytearray(early)
+        self._is_refused = False
+        self._deadline: asyncio.TimerHandle | None = None
 
     def data_received(self, data: bytes) -> None:
+        if self._is_refused:
+            return
         self._early += data
         if len(self._early) >= self._engine.hub.limits.max_message_size:
             self._socket.pause_reading()
@@ -134,16 +154,28 @@ class Handshake(asyncio.Protocol):
             self.refuse(await rendered(answer))
 
     def refuse(self, answer: Refusal) -> None:
+        self._is_refused = True
+        self._early.clear()
         self._socket.write(refusal(answer))
-        self._socket.close()
+        self._deadline = linger(self._socket, self._engine.hub.limits.close_timeout)
+        if self._deadline is not None:
+            self._engine.refused.add(self._socket)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._engine.refused.discard(self._socket)
+        if self._deadline is not None:
+            self._deadline.cancel()
 
     def accept(self, admission: Admission) -> None:
         if self._socket.is_closing():
             admission.release()
             return
         session, accepted = Session(admission), admission.accepted
-        self._socket.write(accept_head(session.request.scope["headers"], accepted.protocol, accepted.header_pairs))
-        connection = PythonConnection(self._engine, session, self._socket)
+        request = session.request.scope["headers"]
+        deflating = self._engine.deflating(request, accepted.compress)
+        extensions = "" if deflating is None else deflating.params.header
+        self._socket.write(accept_head(request, accepted.protocol, extensions, accepted.header_pairs))
+        connection = PythonConnection(self._engine, session, self._socket, deflating)
         self._socket.set_protocol(connection)
         self._socket.resume_reading()
         connection.start(bytes(self._early))

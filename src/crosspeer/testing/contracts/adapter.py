@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from starlette.exceptions import HTTPException
 
+from crosspeer.core.heartbeat import Heartbeat
 from crosspeer.core.hooks import CloseDetails, Hooks, define_hooks
 from crosspeer.core.hub import Hub
 from crosspeer.core.limits import Limits
@@ -19,6 +20,8 @@ from crosspeer.testing.client import ConnectionClosed, HandshakeRefused
 from crosspeer.testing.contracts.harness import Recorder, talk
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from crosspeer.core.message import Message
     from crosspeer.core.peer import Peer
     from crosspeer.testing.contracts.harness import Harness
@@ -52,7 +55,16 @@ class Point:
 
 
 class AdapterContract:
-    """Subclass it as `class TestMine(AdapterContract)` with a `harness` fixture."""
+    """Subclass it as `class TestMine(AdapterContract)` with a `harness` fixture, and say which `column` it fills.
+
+    docs/compatibility.md is made of the results: every subclass with a `column` of its own appears there by itself.
+    A capability that its harness lacks gets a footnote; `reasons` says why, by the name of the capability.
+    """
+
+    column: ClassVar[str] = ""
+    """The title of the server's column in docs/compatibility.md ("aiohttp"). Empty: it has none."""
+    reasons: ClassVar[Mapping[str, str]] = {}
+    """Why the server lacks a capability: `{"response_headers": "the server drops the headers of the 101"}`."""
 
     # Handshake.
 
@@ -473,6 +485,40 @@ class AdapterContract:
                 assert await recorder.wait_for("pong") == b"from the server"
             else:
                 assert recorder.of("ping") == recorder.of("pong") == []
+
+    # Heartbeat.
+
+    async def test_whatever_a_peer_sends_answers_the_heartbeat(self, harness: Harness) -> None:
+        """It asks by pings where the server has them, else by a message, whose own answer no hook sees."""
+        recorder = Recorder()
+        recorder.message = lambda peer, message: recorder.note("message", message.data)  # type: ignore[method-assign]
+        hub = Hub(recorder, heartbeat=Heartbeat(interval=0.1, timeout=1.0, message="still there?", reply="yes"))
+        async with harness.serve(hub) as connect, connect("/") as client:
+            for answer in ("yes", "something else", b"yes"):
+                if not harness.capabilities.ping:
+                    assert await client.receive() == "still there?"
+                await client.send(answer)
+            await recorder.wait_for("message", 3 if harness.capabilities.ping else 2)
+            if harness.capabilities.ping:
+                # The client answers by itself, as long as it reads.
+                with pytest.raises(TimeoutError):
+                    await client.receive(timeout=1.5)
+            assert recorder.of("close") == recorder.of("pong") == []
+        seen = ["something else", b"yes"]
+        assert recorder.of("message") == (["yes", *seen] if harness.capabilities.ping else seen)
+
+    async def test_a_peer_without_a_sign_of_life_is_gone(self, harness: Harness) -> None:
+        recorder = Recorder()
+        hub = Hub(recorder, limits=Limits(close_timeout=0.5), heartbeat=Heartbeat(interval=0.2, timeout=0.2))
+        async with harness.serve(hub) as connect:
+            client = await connect("/")
+            await recorder.wait_for("open")
+            client.freeze()
+            details = await recorder.wait_for("close", timeout=20)
+            # Where the server can drop nobody it says goodbye instead.
+            assert details.code == (1006 if harness.capabilities.terminate else 1001)
+            assert not hub.peers
+            client.terminate()
 
     # Closing.
 

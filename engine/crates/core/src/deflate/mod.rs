@@ -28,8 +28,12 @@ pub struct Config {
     pub client_no_context_takeover: bool,
     /// The largest window to compress with, 9 to 15.
     pub server_max_window_bits: u8,
+    /// The largest window that the client is asked to compress with, 8 to 15, where it lets itself be asked.
+    pub client_max_window_bits: u8,
     /// 0 (none) to 9 (smallest).
     pub level: u32,
+    /// Bytes from which on a message is worth it.
+    pub threshold: usize,
 }
 
 impl Default for Config {
@@ -38,7 +42,9 @@ impl Default for Config {
             server_no_context_takeover: true,
             client_no_context_takeover: true,
             server_max_window_bits: 15,
+            client_max_window_bits: 15,
             level: 6,
+            threshold: 1024,
         }
     }
 }
@@ -72,13 +78,14 @@ impl Params {
             server_no_context_takeover: offer.server_no_context_takeover || config.server_no_context_takeover,
             client_no_context_takeover: offer.client_no_context_takeover || config.client_no_context_takeover,
             server_max_window_bits: server.min(wished),
-            client_max_window_bits: offer.client_max_window_bits.flatten().unwrap_or(15),
+            client_max_window_bits: match offer.client_max_window_bits {
+                None => 15,
+                Some(most) => most.unwrap_or(15).min(config.client_max_window_bits.clamp(8, 15)),
+            },
         })
     }
 
     /// The value of the `Sec-WebSocket-Extensions` header of the 101.
-    ///
-    /// The client's window is not answered: it stands as offered, and the largest one costs the same here.
     pub fn header(&self) -> String {
         let mut value = String::from("permessage-deflate");
         if self.server_no_context_takeover {
@@ -91,6 +98,11 @@ impl Params {
         if self.server_max_window_bits < 15 {
             value.push_str("; server_max_window_bits=");
             value.push_str(&self.server_max_window_bits.to_string());
+        }
+        // Less than 15 only where the client offered to be asked.
+        if self.client_max_window_bits < 15 {
+            value.push_str("; client_max_window_bits=");
+            value.push_str(&self.client_max_window_bits.to_string());
         }
         value
     }
@@ -110,7 +122,7 @@ mod tests {
         let rows = [
             ("permessage-deflate", Some(shared.to_owned())),
             ("permessage-deflate; client_max_window_bits", Some(shared.to_owned())),
-            ("permessage-deflate; client_max_window_bits=8", Some(shared.to_owned())),
+            ("permessage-deflate; client_max_window_bits=8", Some(format!("{shared}; client_max_window_bits=8"))),
             ("permessage-deflate; server_max_window_bits=15", Some(shared.to_owned())),
             ("permessage-deflate; server_max_window_bits=9", Some(format!("{shared}; server_max_window_bits=9"))),
             ("permessage-deflate; server_max_window_bits=8", None),
@@ -138,5 +150,10 @@ mod tests {
         assert_eq!(agreed("permessage-deflate", &small).unwrap(), "permessage-deflate; server_max_window_bits=10");
         let params = Params::negotiate(&offers(b"permessage-deflate; client_max_window_bits=11"), &small).unwrap();
         assert_eq!((params.server_max_window_bits, params.client_max_window_bits), (10, 11));
+        let asked = Config { client_max_window_bits: 12, ..keep };
+        for (offer, answer) in [("", ""), ("; client_max_window_bits", "; client_max_window_bits=12")] {
+            let agreed = agreed(&format!("permessage-deflate{offer}"), &asked).unwrap();
+            assert_eq!(agreed, format!("permessage-deflate{answer}"));
+        }
     }
 }

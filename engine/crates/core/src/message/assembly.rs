@@ -13,6 +13,9 @@ use crate::utf8::{Invalid, Validator};
 const FREE_FRAGMENTS: usize = 4096;
 const BYTES_PER_FRAGMENT: usize = 32;
 
+/// Bytes that one compressed byte may honestly become: JSON and text stay below, deflate's most is about 1,030.
+pub const FAIR_RATIO: u64 = 32;
+
 /// A buffer above this is given back after each message, not only when the input is used up.
 const KEPT: usize = 64 * 1024;
 
@@ -26,6 +29,8 @@ pub(super) struct Assembly {
     fragments: usize,
     /// Payload bytes of the frames so far, by their headers.
     wire: u64,
+    /// Inflated bytes beyond the fair ratio, of the messages since somebody asked.
+    excess: u64,
     text: Validator,
     buffer: Vec<u8>,
 }
@@ -39,6 +44,7 @@ impl Assembly {
             compressed: false,
             fragments: 0,
             wire: 0,
+            excess: 0,
             text: Validator::default(),
             buffer: Vec::new(),
         }
@@ -110,6 +116,7 @@ impl Assembly {
             let start = self.buffer.len();
             let inflated = self.inflater.as_mut().map_or(Ok(()), |it| it.finish(&mut self.buffer, self.most));
             self.check(start, inflated)?;
+            self.excess += (self.buffer.len() as u64).saturating_sub(FAIR_RATIO * self.wire);
         }
         self.text.end().map_err(|Invalid| not_utf8())?;
         Ok(self.kind.take().expect("a message has begun"))
@@ -125,6 +132,10 @@ impl Assembly {
             Fault::TooBig => Violation::too_big(),
             Fault::Corrupt => Violation::data("a compressed message that cannot be inflated"),
         })
+    }
+
+    pub(super) fn take_excess(&mut self) -> u64 {
+        std::mem::take(&mut self.excess)
     }
 
     /// The bytes of the message that was finished.

@@ -8,6 +8,7 @@ mod assembly;
 mod input;
 mod receiver;
 
+pub use assembly::FAIR_RATIO;
 pub use input::Input;
 pub use receiver::Receiver;
 

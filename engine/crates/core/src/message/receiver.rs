@@ -74,6 +74,11 @@ impl Receiver {
         }
     }
 
+    /// Inflated bytes beyond [`super::FAIR_RATIO`], of the messages since the last call.
+    pub fn take_excess(&mut self) -> u64 {
+        self.assembly.take_excess()
+    }
+
     /// Whether a close frame or a violation was seen: what comes now is ignored.
     pub fn is_ended(&self) -> bool {
         self.state == State::Ended

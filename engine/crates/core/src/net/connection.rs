@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use super::deflating::Deflating;
 use crate::budget::Budget;
-use crate::handshake::Request;
+use crate::deflate::{Inflater, Offer};
+use crate::handshake::{AcceptKey, Request};
 use crate::limits::Limits;
 use crate::message::Receiver;
 use crate::outbox::Outbox;
@@ -47,11 +49,18 @@ pub(super) enum Phase {
     /// Its request comes in.
     Head(Box<Request>, Option<SocketAddr>),
     /// Its request waits for an answer. What came behind it is in `early`.
-    Asked(Box<[u8; 28]>),
+    Asked(Box<Asked>),
     /// A WebSocket.
     Open(Box<Open>),
     /// The end was told: what still comes is thrown away, until the other side is gone or the time is over.
     Lingering,
+}
+
+/// What an answer to a handshake is made of.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub accept: AcceptKey,
+    pub deflate: Vec<Offer>,
 }
 
 /// How a connection is left.
@@ -80,9 +89,9 @@ pub(super) struct Open {
 }
 
 impl Open {
-    pub fn new(limits: &Limits, now: Duration) -> Self {
+    pub fn new(limits: &Limits, now: Duration, inflater: Option<Inflater>) -> Self {
         Self {
-            receiver: Receiver::new(crate::frame::Role::Server, limits.max_message_size, None),
+            receiver: Receiver::new(crate::frame::Role::Server, limits.max_message_size, inflater),
             closing: false,
             ping: None,
             pinged_at: now,
@@ -101,6 +110,8 @@ pub(super) struct Connection {
     /// Bytes that were read and are not understood yet: a head that is not complete, or what a pause left over.
     pub kept: Vec<u8>,
     pub outbox: Outbox,
+    /// The compression that was agreed on.
+    pub deflating: Option<Box<Deflating>>,
     /// When it is dropped, whatever happens.
     pub deadline: Option<Duration>,
     /// In the list of those to be written at the end of the turn.

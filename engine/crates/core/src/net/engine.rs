@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
 use rustix::event::epoll::{self, EventData, EventFlags};
@@ -11,9 +12,11 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, Shutdown};
 use slab::Slab;
 
-use super::connection::{Connection, End, Farewell, Key, Open, Phase};
+use super::connection::{Asked, Connection, End, Farewell, Key, Open, Phase};
+use super::deflating::{Deflating, Forms, Shared, config_for};
 use super::listen::Listener;
 use crate::close::Violation;
+use crate::deflate::{Config, Params};
 use crate::frame::Kind;
 use crate::handshake::{self, BadHeader, Outcome, Request, Upgrade};
 use crate::limits::Limits;
@@ -60,6 +63,19 @@ pub enum Sent {
     Full,
 }
 
+/// A message for every subscriber of a topic.
+#[derive(Clone, Copy, Debug)]
+pub struct Publication<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// Of one namespace, or of all.
+    pub namespace: Option<&'a str>,
+    /// The message, as peers get it that do not compress.
+    pub frame: &'a Frame,
+    /// Whether it is to be compressed for the others. None leaves it to its size.
+    pub compress: Option<bool>,
+}
+
 /// The connections of one server.
 #[derive(Debug)]
 pub struct Engine {
@@ -68,6 +84,8 @@ pub struct Engine {
     connections: Slab<Connection>,
     generation: u32,
     limits: Limits,
+    deflate: Option<Config>,
+    compressors: Shared,
     /// Who is subscribed to what.
     pub topics: Topics,
     buffers: Buffers,
@@ -79,6 +97,8 @@ pub struct Engine {
     buffer: Vec<u8>,
     /// The connection whose bytes are in the buffer, which of them are left, and how many events it may have yet.
     current: Option<(u32, usize, usize, u32)>,
+    /// For the case of a bug: whose it is.
+    worked_on: u32,
     now: Duration,
     random: u32,
 }
@@ -98,17 +118,19 @@ enum Step {
 }
 
 impl Engine {
-    /// No listeners, no connections.
+    /// No listeners, no connections. With `deflate` compression is agreed on with every client that offers it.
     ///
     /// # Errors
     /// The system gives no epoll set.
-    pub fn new(limits: Limits) -> std::io::Result<Self> {
+    pub fn new(limits: Limits, deflate: Option<Config>) -> std::io::Result<Self> {
         Ok(Self {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             listeners: Vec::new(),
             connections: Slab::new(),
             generation: 0,
             limits,
+            compressors: Shared::new(deflate.unwrap_or_default().level),
+            deflate,
             topics: Topics::new(),
             buffers: Buffers::new(),
             dirty: Vec::new(),
@@ -117,6 +139,7 @@ impl Engine {
             told: VecDeque::new(),
             buffer: vec![0; READ],
             current: None,
+            worked_on: u32::MAX,
             now: Duration::ZERO,
             random: 0x9E37_79B9,
         })
@@ -185,13 +208,30 @@ impl Engine {
     }
 
     /// The next event, handed to `tell` for as long as its bytes last. `None`: nothing is left to do in this turn.
+    ///
+    /// A panic on the way is a bug in this crate or in `tell`. It ends its connection, with 1011, and no other.
     pub fn next<R>(&mut self, tell: impl FnOnce(NetEvent<'_>) -> R) -> Option<R> {
+        let mut tell = Some(tell);
+        loop {
+            match catch_unwind(AssertUnwindSafe(|| self.advance(&mut tell))) {
+                Ok(outcome) => return outcome,
+                Err(_) => {
+                    self.abandon();
+                    // What was to be told went with it.
+                    tell.as_ref()?;
+                }
+            }
+        }
+    }
+
+    fn advance<R>(&mut self, tell: &mut Option<impl FnOnce(NetEvent<'_>) -> R>) -> Option<R> {
+        let mut tell = |event: NetEvent<'_>| tell.take().map(|tell| tell(event));
         loop {
             if let Some((key, told)) = self.told.pop_front() {
-                return Some(tell(match told {
+                return tell(match told {
                     Told::Drained => NetEvent::Drained(key),
                     Told::Closed(end, topics) => NetEvent::Closed(key, end, topics),
-                }));
+                });
             }
             let Some((index, start, end, budget)) = self.current else {
                 self.take_up()?;
@@ -201,6 +241,7 @@ impl Engine {
                 self.current = None;
                 continue;
             };
+            self.worked_on = index;
             let key = Key { index, generation: connection.generation };
             if connection.is_paused || budget == 0 {
                 connection.kept.extend_from_slice(&self.buffer[start..end]);
@@ -212,6 +253,12 @@ impl Engine {
             }
             match &mut connection.phase {
                 Phase::Open(open) => {
+                    if let Some(deflating) = &mut connection.deflating
+                        && !deflating.budget.spend(open.receiver.take_excess() as f64, self.now)
+                    {
+                        self.violated(index, Violation { code: 1008, reason: "too much to inflate" });
+                        continue;
+                    }
                     let mut input = Input::new(&mut self.buffer[start..end]);
                     let Some(event) = open.receiver.next(&mut input) else {
                         self.current = None;
@@ -257,6 +304,8 @@ impl Engine {
                             continue;
                         }
                     };
+                    #[cfg(test)]
+                    assert_ne!(payload, super::tests::POISON, "a bug, for the test of what becomes of one");
                     let result = tell(match step {
                         Step::Message(kind) => NetEvent::Message(key, kind, payload),
                         Step::Ping => NetEvent::Ping(key, payload),
@@ -264,7 +313,7 @@ impl Engine {
                     });
                     let left = input_left(&input);
                     self.current = Some((index, end - left, end, budget - 1));
-                    return Some(result);
+                    return result;
                 }
                 Phase::Head(request, client) => {
                     let client = *client;
@@ -275,15 +324,18 @@ impl Engine {
                         Outcome::PlainHttp => {
                             let connection = self.forget(index);
                             let _ = epoll::delete(&self.epoll, &connection.socket);
-                            return Some(tell(NetEvent::Http(connection.socket, &connection.kept)));
+                            return tell(NetEvent::Http(connection.socket, &connection.kept));
                         }
                         Outcome::Refuse(refusal) => self.answer_and_hang_up(index, refusal.response()),
                         Outcome::Upgrade(upgrade) => {
                             connection.kept.drain(..upgrade.head.len());
-                            connection.phase = Phase::Asked(Box::new(upgrade.accept));
+                            connection.phase = Phase::Asked(Box::new(Asked {
+                                accept: upgrade.accept,
+                                deflate: upgrade.deflate.clone(),
+                            }));
                             connection.deadline = None;
                             self.asked.push(index);
-                            return Some(tell(NetEvent::Asked(key, &upgrade, client)));
+                            return tell(NetEvent::Asked(key, &upgrade, client));
                         }
                     }
                 }
@@ -298,6 +350,8 @@ impl Engine {
 
     /// Answer a handshake with 101: the connection is a peer's from now on. False: it is gone.
     ///
+    /// `compress` says whether compression may be agreed on; None leaves it to the engine's configuration.
+    ///
     /// # Errors
     /// A header cannot be sent; the connection still waits for its answer.
     pub fn accept<'a>(
@@ -305,12 +359,22 @@ impl Engine {
         key: Key,
         namespace: &str,
         protocol: Option<&str>,
+        compress: Option<bool>,
         headers: impl IntoIterator<Item = (&'a str, &'a [u8])>,
     ) -> Result<bool, BadHeader> {
         let Some(connection) = find(&mut self.connections, key) else { return Ok(false) };
-        let Phase::Asked(accept) = &connection.phase else { return Ok(false) };
-        let answer = handshake::switching(accept, protocol, None, headers)?;
-        connection.phase = Phase::Open(Box::new(Open::new(&self.limits, self.now)));
+        let Phase::Asked(asked) = &connection.phase else { return Ok(false) };
+        let config =
+            if compress.unwrap_or(self.deflate.is_some()) { Some(self.deflate.unwrap_or_default()) } else { None };
+        let deflating = config.and_then(|config| {
+            let config = config_for(config, self.limits.overflow);
+            Params::negotiate(&asked.deflate, &config).map(|params| Box::new(Deflating::new(params, &config)))
+        });
+        let extensions = deflating.as_ref().map(|deflating| deflating.params.header());
+        let answer = handshake::switching(&asked.accept, protocol, extensions.as_deref(), headers)?;
+        let inflater = deflating.as_ref().map(|deflating| deflating.inflater());
+        connection.phase = Phase::Open(Box::new(Open::new(&self.limits, self.now, inflater)));
+        connection.deflating = deflating;
         // With what `open` sends: one write for both.
         connection.outbox.push_raw(&answer, &mut self.buffers);
         self.topics.join(key.index, namespace);
@@ -343,20 +407,45 @@ impl Engine {
         })
     }
 
-    /// Queue a message for one peer alone.
+    /// The extensions that a connection has agreed on, as its 101 named them.
+    pub fn extensions(&self, key: Key) -> Option<String> {
+        let found = self.connections.get(key.index as usize).filter(|found| found.generation == key.generation)?;
+        found.deflating.as_ref().map(|deflating| deflating.params.header())
+    }
+
+    /// Queue a message for one peer alone. `compress`: None leaves it to the size of the message.
     #[inline]
-    pub fn send(&mut self, key: Key, kind: Kind, payload: &[u8]) -> Sent {
+    pub fn send(&mut self, key: Key, kind: Kind, payload: &[u8], compress: Option<bool>) -> Sent {
         // Its end may have come and not be told yet; the place may even be another's.
         if !self.is_open(key) {
             return Sent::Done;
+        }
+        if self.connections[key.index as usize].deflating.is_some() && self.is_worth_it(payload.len(), compress) {
+            let frame = Frame::message(kind, payload);
+            return self.with_forms(&frame, true, |engine, forms| engine.deliver(key.index, forms));
         }
         self.queue_message(key.index, |connection, buffers| connection.outbox.push_payload(kind, payload, buffers))
     }
 
     /// Queue a message for one of many peers.
     #[inline]
-    fn deliver(&mut self, index: u32, frame: &Frame) -> Sent {
-        self.queue_message(index, |connection, buffers| connection.outbox.push(frame, buffers))
+    fn deliver(&mut self, index: u32, forms: &mut Forms<'_>) -> Sent {
+        self.queue_message(index, |connection, buffers| match &mut connection.deflating {
+            Some(deflating) if forms.wanted => connection.outbox.push(forms.compressed(index, deflating), buffers),
+            _ => connection.outbox.push(forms.plain, buffers),
+        })
+    }
+
+    fn is_worth_it(&self, size: usize, compress: Option<bool>) -> bool {
+        compress.unwrap_or(size >= self.deflate.unwrap_or_default().threshold)
+    }
+
+    fn with_forms<R>(&mut self, frame: &Frame, wanted: bool, work: impl FnOnce(&mut Self, &mut Forms<'_>) -> R) -> R {
+        let fresh = Shared::new(self.compressors.level);
+        let mut compressors = std::mem::replace(&mut self.compressors, fresh);
+        let result = work(self, &mut Forms::new(frame, wanted, &mut compressors));
+        self.compressors = compressors;
+        result
     }
 
     #[inline]
@@ -382,27 +471,35 @@ impl Engine {
         Sent::Done
     }
 
-    /// Queue a message for every subscriber of a topic but one, in one namespace or in all. Those whose queue is full are
+    /// Queue a message for every subscriber of a topic but one. Those whose queue is full are
     /// pushed to `full`.
-    pub fn publish(&mut self, topic: &str, namespace: Option<&str>, frame: &Frame, skip: u32, full: &mut Vec<u32>) {
+    pub fn publish(&mut self, message: &Publication<'_>, skip: u32, full: &mut Vec<u32>) {
         // The index does not change while it is walked: sending only touches connections.
         let topics = std::mem::take(&mut self.topics);
-        let mut walk = |peers: &[u32]| {
-            for &index in peers {
-                if index != skip && self.deliver(index, frame) == Sent::Full {
-                    full.push(index);
+        let wanted = self.is_worth_it(message.frame.size(), message.compress);
+        let walked = catch_unwind(AssertUnwindSafe(|| {
+            self.with_forms(message.frame, wanted, |engine, forms| {
+                let mut walk = |peers: &[u32]| {
+                    for &index in peers {
+                        if index != skip && engine.deliver(index, forms) == Sent::Full {
+                            full.push(index);
+                        }
+                    }
+                };
+                match message.namespace {
+                    None => topics.everywhere(message.topic).for_each(&mut walk),
+                    Some(name) => {
+                        if let Some(namespace) = topics.namespace(name) {
+                            walk(topics.of(message.topic, namespace));
+                        }
+                    }
                 }
-            }
-        };
-        match namespace {
-            None => topics.everywhere(topic).for_each(&mut walk),
-            Some(name) => {
-                if let Some(namespace) = topics.namespace(name) {
-                    walk(topics.of(topic, namespace));
-                }
-            }
-        }
+            })
+        }));
         self.topics = topics;
+        if let Err(panic) = walked {
+            resume_unwind(panic);
+        }
     }
 
     /// Subscribe a peer to a topic of its namespace.
@@ -503,7 +600,10 @@ impl Engine {
             if let Some(connection) = self.connections.get_mut(index as usize) {
                 connection.is_dirty = false;
                 if !connection.is_blocked {
-                    self.write(index);
+                    self.worked_on = index;
+                    if catch_unwind(AssertUnwindSafe(|| self.write(index))).is_err() {
+                        self.abandon();
+                    }
                 }
             }
         }
@@ -588,6 +688,7 @@ impl Engine {
                 phase: Phase::Head(Box::new(Request::new()), address),
                 kept: Vec::new(),
                 outbox: Outbox::new(&self.limits),
+                deflating: None,
                 deadline: Some(self.now + self.limits.handshake_timeout),
                 is_dirty: false,
                 is_queued: false,
@@ -810,6 +911,15 @@ impl Engine {
             open.pinged_at = now;
             self.ping(key, &payload);
         }
+    }
+
+    /// A bug showed while one connection was worked on: drop that one, whatever state it is in.
+    #[cold]
+    fn abandon(&mut self) {
+        self.current = None;
+        let end = End { code: 1011, reason: "internal error".into(), was_clean: false };
+        let index = std::mem::replace(&mut self.worked_on, u32::MAX);
+        self.ended(index, end);
     }
 
     /// A connection is gone: its socket is closed, and whoever was told of it is told so.

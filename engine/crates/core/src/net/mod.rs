@@ -4,8 +4,11 @@
 //! back: events are pulled from it one by one, so that a hook which runs between two of them may use it freely.
 
 mod connection;
+mod deflating;
 mod engine;
 mod listen;
+#[cfg(test)]
+mod tests;
 
 pub use connection::{End, Key};
-pub use engine::{Engine, NetEvent, Sent};
+pub use engine::{Engine, NetEvent, Publication, Sent};

@@ -163,14 +163,13 @@ impl Outbox {
         if self.policy == Overflow::Close {
             return Push::Full;
         }
-        if self.policy == Overflow::DropOldest {
+        if self.policy == Overflow::DropOldest && message.size() <= self.limit {
             while self.count > 0 && self.size + self.taken + message.size() > self.limit {
                 self.drop_oldest(buffers);
             }
-            if self.size + self.taken + message.size() <= self.limit {
-                self.append(message, buffers);
-                return Push::Queued;
-            }
+            // Alone it may stand behind what is half written: the newest is what this policy is for.
+            self.append(message, buffers);
+            return Push::Queued;
         }
         self.dropped += 1;
         Push::Dropped

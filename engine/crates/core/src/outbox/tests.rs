@@ -49,17 +49,15 @@ impl Model {
         if self.policy == Overflow::Close {
             return Push::Full;
         }
-        if self.policy == Overflow::DropOldest {
+        if self.policy == Overflow::DropOldest && frame.size() <= self.limit {
             while self.items().next().is_some() && !self.fits(frame.size()) {
                 let oldest = self.frames.iter().position(|frame| !frame.2 && frame.1.is_some()).unwrap();
                 self.frames[..oldest].iter_mut().for_each(|control| control.2 = true);
                 self.frames.remove(oldest);
                 self.dropped += 1;
             }
-            if self.fits(frame.size()) {
-                self.frames.push(waiting);
-                return Push::Queued;
-            }
+            self.frames.push(waiting);
+            return Push::Queued;
         }
         self.dropped += 1;
         Push::Dropped

@@ -1,0 +1,105 @@
+"""A connection of asyncio, taken over from the protocol of an HTTP server once its handshake is done."""
+
+from __future__ import annotations
+
+import asyncio
+
+from crosspeer.runtime.framed import HIGH_WATER
+
+
+class Takeover(asyncio.Protocol):
+    """A `Stream` over an asyncio transport.
+
+    The server's protocol hears nothing more until `give_back`; then, that the connection is lost, so that its books
+    are right. Not before: some servers cancel the task that our hooks run in.
+
+    Args:
+        transport: of a connection that is open, or closing.
+        early: what came behind the request and was read already.
+    """
+
+    def __init__(self, transport: asyncio.Transport, early: bytes = b"") -> None:
+        self._transport = transport
+        self._server = transport.get_protocol()
+        self._arrived = bytearray(early)
+        self._news = asyncio.Event()
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._over = transport.is_closing()
+        self._lost: tuple[Exception | None] | None = None
+        self._given_back = False
+        transport.set_protocol(self)
+        transport.set_write_buffer_limits(high=HIGH_WATER, low=0)
+        transport.resume_reading()
+
+    # asyncio.Protocol.
+
+    def data_received(self, data: bytes) -> None:
+        self._arrived += data
+        if len(self._arrived) >= HIGH_WATER:
+            self._transport.pause_reading()
+        self._news.set()
+
+    def eof_received(self) -> bool:
+        # Whoever half-closes a WebSocket has left it.
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._over = True
+        self._lost = (exc,)
+        self._news.set()
+        self._writable.set()
+        if self._given_back:
+            self._tell_server()
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    # Stream.
+
+    async def read(self) -> bytes:
+        while not self._arrived and not self._over:
+            self._transport.resume_reading()
+            self._news.clear()
+            await self._news.wait()
+        data = bytes(self._arrived)
+        self._arrived.clear()
+        return data
+
+    @property
+    def unsent(self) -> int:
+        return self._transport.get_write_buffer_size()
+
+    def write(self, data: bytes) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+    async def drain(self) -> None:
+        await self._writable.wait()
+
+    def write_eof(self) -> None:
+        if self._transport.is_closing():
+            return
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        else:
+            self._transport.close()
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    def give_back(self) -> None:
+        """The server may know from now on how the connection ended."""
+        self._given_back = True
+        if self._lost is not None:
+            self._tell_server()
+
+    def _tell_server(self) -> None:
+        if self._server is not None and self._lost is not None:
+            self._server.connection_lost(self._lost[0])

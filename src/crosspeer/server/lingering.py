@@ -1,0 +1,22 @@
+"""How a connection ends whose other side is to read our last words."""
+
+from __future__ import annotations
+
+import asyncio
+
+
+def linger(socket: asyncio.Transport, within: float) -> asyncio.TimerHandle | None:
+    """End our half of a connection, and all of it after some seconds if the other side has not ended its own by then.
+
+    A socket that is closed with bytes left to read resets the connection, which takes our last words from a client that
+    is still sending. The caller goes on reading and throws away what comes. None: the connection is over already.
+    """
+    if socket.is_closing():
+        return None
+    if not socket.can_write_eof():
+        # TLS ends both halves at once.
+        socket.close()
+        return None
+    socket.write_eof()
+    socket.resume_reading()
+    return asyncio.get_running_loop().call_later(within, socket.abort)
