@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import socket
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+import uuid
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
 
 from crosspeer.testing import sockets
 
@@ -15,9 +17,11 @@ if TYPE_CHECKING:
     import tornado.web
     from aiohttp import web
 
+    from crosspeer import Hub
+    from crosspeer.adapters.picows import Adapter as PicowsAdapter
     from crosspeer.testing.contracts.harness import Connect
 
-SHUTDOWN = 3.0
+SHUTDOWN: Final = 3.0
 """Seconds that a server gets to stop."""
 
 
@@ -30,9 +34,16 @@ def dialer(url: str) -> Connect:
     return connect
 
 
+def address(listener: Any) -> str:
+    return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+# Applications, run as their frameworks run them.
+
+
 @asynccontextmanager
 async def aiohttp(app: web.Application) -> AsyncIterator[str]:
-    """As `web.run_app` does it."""
+    """As `web.run_app(app)` does it."""
     from aiohttp import web
 
     runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN)
@@ -48,13 +59,13 @@ async def aiohttp(app: web.Application) -> AsyncIterator[str]:
 async def tornado(app: tornado.web.Application) -> AsyncIterator[str]:
     """As `app.listen(port)` does it."""
     from tornado.httpserver import HTTPServer
-    from tornado.netutil import bind_sockets
 
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setblocking(False)
     server = HTTPServer(app)
-    sockets = bind_sockets(0, "127.0.0.1")
-    server.add_sockets(sockets)
+    server.add_socket(listener)
     try:
-        yield f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
+        yield address(listener)
     finally:
         server.stop()
         await server.close_all_connections()
@@ -67,16 +78,98 @@ async def sanic(app: sanic.Sanic) -> AsyncIterator[str]:
     # It rewrites methods of Sanic, once in a process.
     app.config.TOUCHUP = False
     listener = socket.create_server(("127.0.0.1", 0))
-    server = await app.create_server(sock=listener, return_asyncio_server=True)
+    server = await app.create_server(sock=listener, access_log=False)
     assert server is not None
-    await server.startup()
-    await server.before_start()
-    await server.after_start()
     try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
+        await server.startup()
+        await server.before_start()
+        await server.after_start()
+        yield address(listener)
         await server.before_stop()
+    finally:
         server.close()
         for connection in tuple(server.connections):
             connection.abort()
         await server.after_stop()
+        type(app).unregister_app(app)
+
+
+@asynccontextmanager
+async def picows(adapter: PicowsAdapter) -> AsyncIterator[str]:
+    """As its guide does it."""
+    server = await adapter.create_server("127.0.0.1", 0)
+    try:
+        yield address(server.sockets[0])
+    finally:
+        server.close()
+        await adapter.shutdown()
+        await server.wait_closed()
+
+
+# A hub alone, on every path.
+
+
+@asynccontextmanager
+async def _hub_on_aiohttp(hub: Hub) -> AsyncIterator[str]:
+    from aiohttp import web
+
+    from crosspeer.adapters.aiohttp import Adapter
+
+    app = web.Application()
+    Adapter(hub, shutdown_timeout=SHUTDOWN).attach(app, "/{tail:.*}")
+    async with aiohttp(app) as url:
+        yield url
+
+
+@asynccontextmanager
+async def _hub_on_tornado(hub: Hub) -> AsyncIterator[str]:
+    from tornado.web import Application
+
+    from crosspeer.adapters.tornado import Adapter
+
+    adapter = Adapter(hub, shutdown_timeout=SHUTDOWN)
+    async with tornado(Application([adapter.rule(r"/.*")])) as url:
+        try:
+            yield url
+        finally:
+            await adapter.shutdown()
+
+
+@asynccontextmanager
+async def _hub_on_sanic(hub: Hub) -> AsyncIterator[str]:
+    from sanic import Sanic
+
+    from crosspeer.adapters.sanic import Adapter
+
+    app = Sanic(f"test-{uuid.uuid4().hex}")
+    adapter = Adapter(hub, shutdown_timeout=SHUTDOWN)
+    adapter.attach(app, "/", name="root")
+    adapter.attach(app, "/<path:path>")
+    async with sanic(app) as url:
+        yield url
+
+
+@asynccontextmanager
+async def _hub_on_websockets(hub: Hub) -> AsyncIterator[str]:
+    from crosspeer.adapters.websockets import Adapter
+
+    async with Adapter(hub, shutdown_timeout=SHUTDOWN).serve("127.0.0.1", 0) as server:
+        yield address(server.sockets[0])
+
+
+@asynccontextmanager
+async def _hub_on_picows(hub: Hub) -> AsyncIterator[str]:
+    from crosspeer.adapters.picows import Adapter
+
+    async with picows(Adapter(hub, shutdown_timeout=SHUTDOWN)) as url:
+        yield url
+
+
+SERVERS: Final[dict[str, Callable[[Hub], AbstractAsyncContextManager[str]]]] = {
+    "aiohttp": _hub_on_aiohttp,
+    "tornado": _hub_on_tornado,
+    "sanic": _hub_on_sanic,
+    "websockets": _hub_on_websockets,
+    "picows": _hub_on_picows,
+}
+"""Each yields the URL that the hub is served at."""

@@ -6,10 +6,9 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from aiohttp import web
 
 import running
-from crosspeer.adapters.aiohttp import CAPABILITIES, Adapter
+from crosspeer.adapters.aiohttp import CAPABILITIES
 from crosspeer.testing.contracts import AdapterContract
 
 if TYPE_CHECKING:
@@ -24,9 +23,7 @@ class Harness:
 
     @asynccontextmanager
     async def serve(self, hub: Hub) -> AsyncIterator[Connect]:
-        app = web.Application()
-        Adapter(hub, shutdown_timeout=running.SHUTDOWN).attach(app, "/{tail:.*}")
-        async with running.aiohttp(app) as url:
+        async with running.SERVERS["aiohttp"](hub) as url:
             yield running.dialer(url)
 
 

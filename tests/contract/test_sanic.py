@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import uuid
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from sanic import Sanic
 
 import running
-from crosspeer.adapters.sanic import CAPABILITIES, Adapter
+from crosspeer.adapters.sanic import CAPABILITIES
 from crosspeer.testing.contracts import AdapterContract
 
 if TYPE_CHECKING:
@@ -25,11 +23,7 @@ class Harness:
 
     @asynccontextmanager
     async def serve(self, hub: Hub) -> AsyncIterator[Connect]:
-        app = Sanic(f"contract-{uuid.uuid4().hex}")
-        adapter = Adapter(hub, shutdown_timeout=running.SHUTDOWN)
-        adapter.attach(app, "/", name="root")
-        adapter.attach(app, "/<path:path>")
-        async with running.sanic(app) as url:
+        async with running.SERVERS["sanic"](hub) as url:
             yield running.dialer(url)
 
 

@@ -6,10 +6,9 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from tornado.web import Application, RequestHandler
 
 import running
-from crosspeer.adapters.tornado import CAPABILITIES, Adapter
+from crosspeer.adapters.tornado import CAPABILITIES
 from crosspeer.testing.contracts import AdapterContract
 
 if TYPE_CHECKING:
@@ -24,10 +23,8 @@ class Harness:
 
     @asynccontextmanager
     async def serve(self, hub: Hub) -> AsyncIterator[Connect]:
-        adapter = Adapter(hub, shutdown_timeout=running.SHUTDOWN)
-        async with running.tornado(Application([adapter.rule(r"/.*")])) as url:
+        async with running.SERVERS["tornado"](hub) as url:
             yield running.dialer(url)
-            await adapter.shutdown()
 
 
 class TestTornado(AdapterContract):

@@ -83,6 +83,19 @@ def test_any_sign_of_life_starts_anew(clock: Clock) -> None:
     assert clock.gone == []
 
 
+def test_an_answer_can_make_the_next_look_due_earlier() -> None:
+    """A long time for the answer does not hold the next question up."""
+    clock = Clock(Heartbeat(interval=1, timeout=60))
+    assert clock.pulses.add("a", clock.now)
+    assert not clock.pulses.add("b", clock.now + 0.5)
+    clock.run(1.5)
+    assert [member for _, member in clock.asked] == ["a", "b"]
+    assert clock.pulses.heard("a", clock.now)
+    assert not clock.pulses.heard("a", clock.now)
+    clock.run(1.1)
+    assert [member for _, member in clock.asked] == ["a", "b", "a"]
+
+
 def test_who_answers_stays_however_long(clock: Clock) -> None:
     clock.pulses.add("answers", clock.now)
     clock.pulses.add("does not", clock.now)

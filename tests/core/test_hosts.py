@@ -99,7 +99,17 @@ def test_names_that_are_listed(hosts: Any, host: str, allowed: bool) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    ["example.com:80", "https://example.com", "example.com/", "*.*.com", "*example.com", "", ".", "a..b", "127.0.0.1/8"],
+    [
+        "example.com:80",
+        "https://example.com",
+        "example.com/",
+        "*.*.com",
+        "*example.com",
+        "",
+        ".",
+        "a..b",
+        "127.0.0.1/8",
+    ],
 )
 def test_what_is_no_host_cannot_be_listed(wrong: str) -> None:
     with pytest.raises(ValueError, match="is no host"):

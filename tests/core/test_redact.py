@@ -50,7 +50,21 @@ HIDDEN = [
     "access%5Ftoken",
     "api+key",
 ]
-SHOWN = ["room", "id", "page", "author", "side", "compass", "passage", "sign", "next", "state", "version", "q", "signal"]
+SHOWN = [
+    "room",
+    "id",
+    "page",
+    "author",
+    "side",
+    "compass",
+    "passage",
+    "sign",
+    "next",
+    "state",
+    "version",
+    "q",
+    "signal",
+]
 
 
 @pytest.mark.parametrize("name", HIDDEN)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from crosspeer.wire.closing import check_close
 from crosspeer.wire.deflate import Inflater
 from crosspeer.wire.frames import CLOSE, MAX_CONTROL_PAYLOAD, TEXT, FrameReader, ProtocolError, decode_close
-from streams import MOST, cuts, pieces, sound, streams
+from streams import FAULTS, MOST, cuts, pieces, sound, streams
 
 HEAD = 14
 REFUSED = -1
@@ -50,6 +50,14 @@ def check(outcome: Outcome) -> None:
         else:
             assert isinstance(payload, bytes)
             assert len(payload) <= (MAX_CONTROL_PAYLOAD if opcode >= CLOSE else MOST)
+
+
+@pytest.mark.parametrize("compression", [False, True], ids=["plain", "deflate"])
+def test_no_fault_passes_a_limit(compression: bool) -> None:
+    for fault in FAULTS:
+        at_once = read(reader_of(compression), [fault])
+        check(at_once)
+        assert read(reader_of(compression), [fault[at : at + 1] for at in range(len(fault))]) == at_once
 
 
 @pytest.mark.parametrize("compression", [False, True], ids=["plain", "deflate"])

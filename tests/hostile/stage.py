@@ -7,6 +7,7 @@ import re
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HTTPRequest
 from starlette.responses import PlainTextResponse
 
@@ -47,7 +48,10 @@ class Pages:
             return
         request = HTTPRequest(scope, receive)
         self.asked.append(request.url.path)
-        body = await request.body()
+        try:
+            body = await request.body()
+        except ClientDisconnect:
+            return
         await PlainTextResponse(f"{request.url.path} {len(body)}")(scope, receive, send)
 
 

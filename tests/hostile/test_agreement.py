@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from crosspeer import CloseDetails, Hooks, Hub, Limits, Message, Peer, Server
 from hostile.test_wire import FRAMES, HANDSHAKES
 from raw import BINARY, CLOSE, FIN, PONG, TEXT, frame, handshake
-from streams import CONT, MOST, RSV1, TEXTS, cuts, deflated, pieces, streams
+from streams import CONT, FAULTS, MOST, RSV1, TEXTS, cuts, deflated, pieces, streams
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -28,7 +28,7 @@ pytestmark = [
 ]
 
 LIMITS = Limits(max_message_size=MOST, close_timeout=2, ping_interval=None)
-DEADLINE = 20.0
+DEADLINE = 5.0
 TAIL = bytes(3 * MOST)
 """Whatever is only partly there is completed by these, and behind that they are no frames: every stream comes to an
 end that does not have to be waited for."""
@@ -211,6 +211,13 @@ ROWS = [
 @pytest.mark.parametrize(("data", "compression"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
 async def test_a_stream(stages: list[Stage], data: bytes, compression: bool) -> None:
     await agreed(stages, [data + TAIL], pieces(data + TAIL, range(0, len(data), 97)), compression=compression)
+
+
+@pytest.mark.parametrize("compression", [False, True], ids=["plain", "deflate"])
+@pytest.mark.parametrize("before", [b"", LATE, frame(TEXT, b"a")], ids=["alone", "behind a text", "inside a text"])
+async def test_every_fault(stages: list[Stage], compression: bool, before: bytes) -> None:
+    for fault in FAULTS:
+        await agreed(stages, [before + fault + TAIL], [before, fault, TAIL], compression=compression)
 
 
 @pytest.mark.parametrize("compression", [False, True], ids=["plain", "deflate"])

@@ -28,6 +28,9 @@ def but(**changes: bytes | None) -> list[tuple[bytes, bytes]]:
         but(upgrade=b"h2c, websocket"),
         but(connection=b"keep-alive, Upgrade"),
         but(content_length=b"0"),
+        but(sec_websocket_protocol=b""),
+        but(sec_websocket_protocol=b" chat ,,\tv2.a~b,"),
+        [*GOOD, (b"sec-websocket-protocol", b"a"), (b"sec-websocket-protocol", b"b")],
     ],
 )
 def test_good_handshakes(headers: list[tuple[bytes, bytes]]) -> None:
@@ -49,6 +52,10 @@ def test_good_handshakes(headers: list[tuple[bytes, bytes]]) -> None:
         ("GET", "1.1", but(sec_websocket_version=b"8"), 426),
         ("GET", "1.1", but(sec_websocket_version=None), 426),
         ("GET", "1.1", but(sec_websocket_version=b"13, 8"), 426),
+        ("GET", "1.1", but(sec_websocket_protocol=b"a b"), 400),
+        ("GET", "1.1", but(sec_websocket_protocol=b"a, b;c"), 400),
+        ("GET", "1.1", but(sec_websocket_protocol="grün".encode()), 400),
+        ("GET", "1.1", [*GOOD, (b"sec-websocket-protocol", b"a"), (b"sec-websocket-protocol", b"<b>")], 400),
         ("GET", "1.1", but(content_length=b"5"), 400),
         ("GET", "1.1", but(transfer_encoding=b"chunked"), 400),
     ],
@@ -62,12 +69,13 @@ def test_bad_handshakes(method: str, version: str, headers: list[tuple[bytes, by
 
 
 def test_the_accept_key_is_that_of_the_rfc() -> None:
-    head = accept_head(GOOD, "chat", [("set-cookie", "a=1"), ("set-cookie", "b=2")])
+    head = accept_head(GOOD, "chat", "permessage-deflate", [("set-cookie", "a=1"), ("set-cookie", "b=2")])
     assert head.startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
     assert head.endswith(b"\r\n\r\n")
     lines = head.split(b"\r\n")
     assert b"sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in lines
     assert b"sec-websocket-protocol: chat" in lines
+    assert b"sec-websocket-extensions: permessage-deflate" in lines
     assert lines.count(b"set-cookie: a=1") == lines.count(b"set-cookie: b=2") == 1
 
 

@@ -9,6 +9,7 @@ app = asgi.Adapter(Chat())                # or asgi.Adapter(hub, http=other_asgi
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -84,7 +85,7 @@ class Adapter:
     async def _serve_peer(self, scope: Scope, receive: Receive, send: Send) -> None:
         if (await receive())["type"] != "websocket.connect":
             return
-        admitted = await admit(self.hub, Request(_with_port(scope)))
+        admitted = await admit(self.hub, Request(_mended(scope)))
         if isinstance(admitted, Response):
             await _refuse(admitted, scope, receive, send)
             return
@@ -108,10 +109,11 @@ class _Channel:
 
     def __init__(self, session: Session, scope: Scope, receive: Receive, send: Send) -> None:
         self._session = session
-        self._receive = receive
         self._send = send
         self._control: Control | None = scope.get("extensions", {}).get(CONTROL)
         self._dialect = dialect_of(scope)
+        self._unread = _Unread(receive) if self._dialect.closes_unread else None
+        self._receive = receive if self._unread is None else self._unread
         known = self._dialect if self._control is None else self._control
         self.capabilities: Capabilities = known.capabilities
         self.has_heartbeat: Final = self._control is not None
@@ -151,7 +153,8 @@ class _Channel:
         elif now:
             self._control.close(code, reason)
             return
-        await self._send({"type": "websocket.close", "code": code, "reason": reason})
+        async with contextlib.nullcontext() if self._unread is None else self._unread:
+            await self._send_close(code, reason)
 
     def ping(self, data: bytes) -> None:
         if self._control is not None:
@@ -166,18 +169,62 @@ class _Channel:
         """The application is about to return, which is what ends a connection that was dropped."""
         if self._aborted and self._dialect.stays_open:
             with contextlib.suppress(Exception):
-                await self._send({"type": "websocket.close", "code": CloseCode.INTERNAL_ERROR})
+                await self._send_close(CloseCode.INTERNAL_ERROR, "")
+
+    async def _send_close(self, code: int, reason: str) -> None:
+        await self._send({"type": "websocket.close", "code": self._on_the_wire(code), "reason": reason})
+
+    def _on_the_wire(self, code: int) -> int:
+        low = CloseCode.NORMAL < code < 3000
+        # No member of an enumeration: daphne takes an `int` and nothing else.
+        return code + 2000 if low and not self.capabilities.low_close_codes else int(code)
 
     def _details(self, event: Any) -> CloseDetails:
         code, reason = event.get("code"), event.get("reason")
         # None: the code of a close frame without one, in daphne. Others have an enumeration of their own.
         code = CloseCode.NO_STATUS if code is None else int(code)
-        if self._said is not None and code in (self._said.code, CloseCode.NORMAL, CloseCode.NO_STATUS):
+        said = self._said
+        if said is not None and code in (self._on_the_wire(said.code), CloseCode.NORMAL, CloseCode.NO_STATUS):
             # The answer to our close frame, of which some servers say nothing but that it came.
-            return self._said
+            return said
         if code == CloseCode.NO_STATUS and reason is None and self._dialect.loss_has_no_reason:
             code = CloseCode.ABNORMAL
         return CloseDetails(code, reason or "", was_clean=event.get("was_clean", code != CloseCode.ABNORMAL))
+
+
+class _Unread:
+    """A `receive` that is taken back for as long as the context lasts, for `Dialect.closes_unread`."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._reader: asyncio.Task[Any] | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._may_read = asyncio.Event()
+        self._may_read.set()
+
+    async def __call__(self) -> Any:
+        while True:
+            await self._may_read.wait()
+            self._reader = reader = asyncio.current_task()
+            self._idle.clear()
+            try:
+                return await self._receive()
+            except asyncio.CancelledError:
+                if self._may_read.is_set() or reader is None or reader.uncancel() > 0:
+                    raise
+            finally:
+                self._reader = None
+                self._idle.set()
+
+    async def __aenter__(self) -> None:
+        self._may_read.clear()
+        if self._reader is not None:
+            self._reader.cancel()
+        await self._idle.wait()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._may_read.set()
 
 
 class _Empty(str):
@@ -192,11 +239,17 @@ class _Empty(str):
 _EMPTY: Final = _Empty()
 
 
-def _with_port(scope: Scope) -> Scope:
-    """Granian gives the client's port as a string."""
+def _mended(scope: Scope) -> Scope:
+    """Put right what single servers get wrong in a handshake."""
     client = scope.get("client")
     if client is not None and isinstance(client[1], str):
-        return {**scope, "client": (client[0], int(client[1]))}
+        # granian
+        scope = {**scope, "client": (client[0], int(client[1]))}
+    offered, headers = scope.get("subprotocols"), scope["headers"]
+    if offered and all(name != b"sec-websocket-protocol" for name, _ in headers):
+        # uvicorn on wsproto
+        line = (b"sec-websocket-protocol", ", ".join(offered).encode("latin-1"))
+        scope = {**scope, "headers": [*headers, line]}
     return scope
 
 

@@ -26,6 +26,8 @@ class Dialect:
     capabilities: Capabilities = PLAIN
     loss_has_no_reason: bool = False
     """1005 stands for a lost connection too, and only the one after a close frame comes with a (then empty) reason."""
+    closes_unread: bool = False
+    """It sends no close frame while a `receive` waits."""
     stays_open: bool = False
     """It does not end the connection of an application that has returned."""
     takes_empty_for_none: bool = False
@@ -36,7 +38,9 @@ _WITHOUT_DENIAL: Final = replace(PLAIN, denial_status=False, denial_response=Fal
 
 UVICORN: Final = Dialect(capabilities=replace(PLAIN, lost_connection=True), loss_has_no_reason=True)
 HYPERCORN: Final = Dialect(capabilities=replace(PLAIN, close_code_received=False, close_reason_received=False))
-GRANIAN: Final = Dialect(capabilities=replace(PLAIN, response_headers=False, close_reason_received=False))
+GRANIAN: Final = Dialect(
+    capabilities=replace(PLAIN, response_headers=False, close_reason_received=False), closes_unread=True
+)
 GUNICORN: Final = Dialect(
     capabilities=replace(_WITHOUT_DENIAL, close_reason_received=False, lost_connection=True),
 )
@@ -45,6 +49,8 @@ DAPHNE: Final = Dialect(
         _WITHOUT_DENIAL,
         response_headers=False,
         close_reason_received=False,
+        close_code_echoed=False,
+        low_close_codes=False,
         close_reason_sent=False,
         empty_binary=False,
         lost_connection=True,

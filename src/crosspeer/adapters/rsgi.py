@@ -113,13 +113,20 @@ class Adapter:
         except BaseException:
             session.abandon()
             raise
-        await Connection(session, _Channel(protocol, transport)).run()
+        channel = _Channel(protocol, transport)
+        # Ours is the last hold on it from here on: see `leave`.
+        del transport
+        try:
+            await Connection(session, channel).run()
+        finally:
+            channel.leave()
 
 
 class _Channel:
     """One accepted RSGI connection."""
 
     capabilities = RSGI
+    has_heartbeat = False
     protocol = ""
     extensions = ""
 
@@ -151,6 +158,10 @@ class _Channel:
 
     def abort(self) -> None:
         """The return of the application ends the connection."""
+
+    def leave(self) -> None:
+        """Let go of the connection: granian ends it with the last reference, and a peer may be kept for long."""
+        del self._transport, self._protocol
 
 
 async def _upgrade_required(scope: Any, protocol: Any) -> None:

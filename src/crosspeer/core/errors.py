@@ -11,6 +11,10 @@ class LimitExceeded(CrosspeerError, ValueError):
     """The caller asked for more than `Limits` allows, a 129th topic for instance. The peer is unharmed."""
 
 
+class StreamClosed(CrosspeerError, ConnectionError):
+    """An event stream has ended: it was closed, or its client has gone. Whoever produces for it can stop."""
+
+
 class MissingExtra(CrosspeerError, ModuleNotFoundError):
     """An optional package is not installed; the message names the `pip install` line."""
 

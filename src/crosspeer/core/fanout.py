@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from crosspeer.core.outgoing import Outgoing
     from crosspeer.core.session import Session
+    from crosspeer.core.topics import Watcher
 
 
 class Fanout(Protocol):
@@ -31,6 +32,10 @@ class Fanout(Protocol):
 
         MUST reach each exactly once, MUST NOT wait, and MUST NOT raise because of one of them.
         """
+        ...
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell of the first and the last subscriber of each topic, those included that there are."""
         ...
 
     def __len__(self) -> int:
@@ -60,6 +65,9 @@ class SessionFanout:
         # Only now: closing one changes the index that the walk above is on.
         for session in full:
             session.overflow()
+
+    def watch(self, watcher: Watcher) -> None:
+        self._topics.watch(watcher)
 
     @property
     def index(self) -> dict[str, Any]:

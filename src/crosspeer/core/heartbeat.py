@@ -103,18 +103,21 @@ class Pulses(Generic[M]):
         """Who is asked: since when, and how many looks it has had beyond its time."""
         self._due = 0.0
 
-    def add(self, member: M, now: float) -> None:
-        """Watch a member from now on."""
+    def add(self, member: M, now: float) -> bool:
+        """Watch a member from now on. True: `due` is earlier than it was."""
         self._quiet[member] = now
+        return now + self._interval < self._due or len(self) == 1
 
     def discard(self, member: M) -> None:
         self._quiet.pop(member, None)
         self._asked.pop(member, None)
 
-    def heard(self, member: M, now: float) -> None:
-        """A member gave a sign of life. One that is not watched any more stays so."""
-        if self._quiet.pop(member, None) is not None or self._asked.pop(member, None) is not None:
+    def heard(self, member: M, now: float) -> bool:
+        """A member gave a sign of life. True: `due` is earlier than it was. One that is not watched stays so."""
+        if self._quiet.pop(member, None) is not None:
             self._quiet[member] = now
+            return False
+        return self._asked.pop(member, None) is not None and self.add(member, now)
 
     def due(self, now: float) -> float | None:
         """When to look next, at the earliest; None while there is nobody."""

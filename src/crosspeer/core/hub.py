@@ -6,8 +6,9 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib import import_module
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response
@@ -22,29 +23,25 @@ from crosspeer.core.origins import Origins, origin_check
 from crosspeer.core.outgoing import Outgoing, Sendable, outgoing
 from crosspeer.core.peers import Namespaces, PeerSet
 from crosspeer.core.request import HUB_KEY, Request
+from crosspeer.core.sse import SSELike, as_sse
 from crosspeer.core.upgrade import Upgrade, as_upgrade, check_refusal
 from crosspeer.wire.closing import CloseCode, check_close
 from crosspeer.wire.deflate import Deflate
 
 if TYPE_CHECKING:
     from crosspeer.core.session import Session
+    from crosspeer.core.sync import Sync
 
 logger = logging.getLogger("crosspeer")
 
 Resolved = HooksLike | Response | None
 Resolve = Callable[[Request], Resolved | Awaitable[Resolved]]
+FOUND_KEY: Final = "crosspeer.found"
+"""Where the scope of a request keeps what `resolve` has said of it."""
 MAX_TABLES: Final = 256
 """Hook tables that are kept for the next connection with the same hooks."""
 
 Negotiation = Generator[Awaitable[Any], Any, "Admission | Response"]
-
-
-class Sync(Protocol):
-    """Where a hub hands on what is published on it, so that other hubs can `deliver` it too."""
-
-    def relay(self, namespace: str | None, topic: str, data: str | bytes) -> None:
-        """Take one publication; None means all namespaces. MUST NOT block. What it raises is logged."""
-        ...
 
 
 class Hub:
@@ -59,11 +56,13 @@ class Hub:
         origins: the web pages that may connect beside those of the same origin: "*", or `https://example.com`s.
         allowed_hosts: the names that clients may connect to, as `example.com` or `*.example.com`; "*" is any. Without
             any it is the server's to say: on a loopback address it answers to `localhost` and the like alone.
-        sync: relays publications to other hubs.
+        sync: relays publications to other hubs: the URL of a backend, as `redis://localhost`, or one made by
+            `crosspeer.sync`.
         compression: permessage-deflate for clients that offer it: True, or how in detail. `upgrade` has the last word
             about a single peer.
         heartbeat: finds peers that are gone without a word on servers that do not, or not in time: True, the seconds
             of silence before a peer is asked, or a `Heartbeat`. Where the server pings, it sets the times in `limits`.
+        sse: peers that come by `EventSource`, on every path with hooks: with the bounds of an `SSE`, or False for none.
     """
 
     def __init__(
@@ -75,9 +74,10 @@ class Hub:
         limits: Limits | None = None,
         origins: Origins = None,
         allowed_hosts: Hosts = None,
-        sync: Sync | None = None,
+        sync: Sync | str | None = None,
         compression: Deflate | bool = False,
         heartbeat: HeartbeatLike = None,
+        sse: SSELike = True,
     ) -> None:
         self.heartbeat = as_heartbeat(heartbeat)
         """How peers are asked for a sign of life, None if only the server asks them."""
@@ -87,6 +87,8 @@ class Hub:
             self.limits = replace(self.limits, ping_interval=beat.interval, ping_timeout=beat.timeout)
         self.compression = Deflate() if compression is True else compression or None
         """How messages are compressed for clients that offer it, None if they are not."""
+        self.sse = as_sse(sse)
+        """How peers that come by `EventSource` are served, None if they are not."""
         self.peers = Namespaces()
         """Namespace to set of peers: a live, read-only view."""
         self._hooks = None if hooks is None else HookTable.of(as_hooks(hooks))
@@ -94,13 +96,17 @@ class Hub:
         self._namespace = namespace or (lambda request: request.scope["path"])
         self._origin_allowed = origin_check(origins)
         self._host_allowed = host_check(allowed_hosts)
-        self._sync = sync
+        self.sync = _open(sync) if isinstance(sync, str) else sync
+        """The way to other hubs, None for a hub that is alone."""
         self._tables: dict[int, tuple[HooksLike, HookTable]] = {}
         self.fanout = SessionFanout()
         """For peers whose transport has none of its own."""
         self._fanouts: list[Fanout] = [self.fanout]
         self._connections = 0
         self._closing = 0
+        if self.sync is not None:
+            self.sync.bind(self)
+            self.fanout.watch(self.sync.interest)
 
     @property
     def connections(self) -> int:
@@ -138,6 +144,8 @@ class Hub:
                 session.close(code, reason)
             for session in sessions:
                 await session.wait_closed()
+        if self.sync is not None:
+            await self.sync.close()
 
     # What adapters and servers use.
 
@@ -157,6 +165,8 @@ class Hub:
     def attach(self, fanout: Fanout) -> None:
         """Let publications reach the subscribers of an engine too."""
         self._fanouts.append(fanout)
+        if self.sync is not None:
+            fanout.watch(self.sync.interest)
 
     def detach(self, fanout: Fanout) -> None:
         self._fanouts.remove(fanout)
@@ -164,7 +174,7 @@ class Hub:
     @property
     def relays(self) -> bool:
         """Whether publications go to other hubs."""
-        return self._sync is not None
+        return self.sync is not None
 
     def publish_beside(self, done: Fanout, topic: str, item: Outgoing, namespace: str) -> None:
         """Go on with a publication that an engine has made among its own subscribers."""
@@ -172,6 +182,19 @@ class Hub:
             if fanout is not done:
                 fanout.publish(topic, item, namespace, None)
         self._relay(topic, item, namespace)
+
+    async def serves(self, request: Request) -> bool:
+        """Whether there are hooks for a request that others may answer too. `admit` does not ask `resolve` again."""
+        if self._resolve is None:
+            return self._hooks is not None
+        request.scope[HUB_KEY] = self
+        try:
+            found = self._resolve(request)
+            request.scope[FOUND_KEY] = found = await found if isawaitable(found) else found
+        except Exception:
+            # It may have meant to: `admit` will say what is wrong.
+            return True
+        return found is not None
 
     def admit(self, request: Request) -> Admission | Response | Coroutine[Any, Any, Admission | Response]:
         """Take a handshake through the gate: an admission to make a peer of, or the response that refuses it.
@@ -197,9 +220,9 @@ class Hub:
         self._relay(topic, item, namespace)
 
     def _relay(self, topic: str, item: Outgoing, namespace: str | None) -> None:
-        if self._sync is not None:
+        if self.sync is not None:
             try:
-                self._sync.relay(namespace, topic, item.data)
+                self.sync.relay(namespace, topic, item)
             except Exception as error:
                 logger.error("a publication to %r was not relayed", topic, exc_info=error)
 
@@ -282,7 +305,7 @@ class Hub:
     def _find_hooks(self, request: Request) -> Generator[Awaitable[Any], Any, HookTable | Response]:
         if self._resolve is None:
             return self._hooks or PlainTextResponse("Not Found", 404)
-        found = self._resolve(request)
+        found = request.scope.pop(FOUND_KEY) if FOUND_KEY in request.scope else self._resolve(request)
         if isawaitable(found):
             found = yield found
         if found is None:
@@ -304,6 +327,12 @@ class Hub:
         # Kept with what it was made of, so that no other object can come to have that id.
         self._tables[id(found)] = (found, table)
         return table
+
+
+def _open(url: str) -> Sync:
+    """Whoever names a backend by its URL gets the package that has them; nobody else needs it."""
+    sync: Sync = import_module("crosspeer.sync").connect(url)
+    return sync
 
 
 def _only_offered(accepted: Upgrade, request: Request) -> Upgrade:

@@ -40,6 +40,18 @@ def origin_check(origins: Origins) -> Callable[[Request], bool]:
     return check
 
 
+def home_of(request: Request) -> str:
+    """Which page a request comes from, in a form to compare with that of a later one.
+
+    A page of the same host says so in some of its requests and says nothing in others, as clients that are no browsers do.
+    """
+    sent = request.headers.getlist("origin")
+    origin = _parse(sent[0]) if len(sent) == 1 else None
+    if not sent or (origin is not None and _is_same(origin, request)):
+        return ",".join(request.headers.getlist("host")).lower()
+    return f"{origin[0]}://{origin[1]}:{origin[2]}" if origin is not None else ",".join(sent)
+
+
 def _is_same(origin: tuple[str, str, int], request: Request) -> bool:
     """Compare with the Host header. Its scheme is the Origin's: a proxy in front may have ended the TLS."""
     scheme, host, port = origin

@@ -14,7 +14,7 @@ Sendable = Any
 class Outgoing:
     """One message on its way out: shared by every peer that it goes to, so never changed."""
 
-    __slots__ = ("_payload", "compress", "data", "deflated", "frame")
+    __slots__ = ("_payload", "compress", "data", "deflated", "event", "frame")
 
     def __init__(self, data: str | bytes, compress: bool | None = None) -> None:
         self.data: Final = data
@@ -27,6 +27,8 @@ class Outgoing:
         """The encoded frame, kept here by an engine that writes frames itself."""
         self.deflated: dict[int, bytes] | None = None
         """The compressed frames by their window, kept in the same way."""
+        self.event: bytes | None = None
+        """The server-sent event but for its id, for peers that come by `EventSource`."""
 
     @property
     def size(self) -> int:

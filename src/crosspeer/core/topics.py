@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from crosspeer.core.errors import LimitExceeded
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
 
 M = TypeVar("M")
 
+Watcher = Callable[[str, str, bool], None]
+"""Told of a namespace and a topic that has its first member (True) or lost its last one."""
+
 
 class Topics(Generic[M]):
     """Topic to namespace to members. What becomes empty vanishes at once.
@@ -18,13 +22,25 @@ class Topics(Generic[M]):
     Members are kept in a dict: a set that keeps its order, so that who subscribed first is delivered to first.
     """
 
-    __slots__ = ("_index",)
+    __slots__ = ("_index", "_watcher")
 
     def __init__(self) -> None:
         self._index: dict[str, dict[str, dict[M, None]]] = {}
+        self._watcher: Watcher | None = None
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell of first and last members from now on."""
+        self._watcher = watcher
+        for topic, spaces in self._index.items():
+            for namespace in spaces:
+                watcher(namespace, topic, True)
 
     def add(self, namespace: str, topic: str, member: M) -> None:
-        self._index.setdefault(topic, {}).setdefault(namespace, {})[member] = None
+        members = self._index.setdefault(topic, {}).setdefault(namespace, {})
+        is_first = not members
+        members[member] = None
+        if is_first and self._watcher is not None:
+            self._watcher(namespace, topic, True)
 
     def discard(self, namespace: str, topic: str, member: M) -> None:
         spaces = self._index.get(topic)
@@ -36,6 +52,8 @@ class Topics(Generic[M]):
             del spaces[namespace]
             if not spaces:
                 del self._index[topic]
+            if self._watcher is not None:
+                self._watcher(namespace, topic, False)
 
     def of(self, topic: str, namespace: str) -> Collection[M]:
         """The members of a topic in one namespace. Valid until the next change of the index."""

@@ -27,8 +27,12 @@ class Capabilities:
     """`close` sees the code of the client's close frame; without it 1005, or 1006 for whatever ended it."""
     close_reason_received: bool = True
     """`close` sees the reason of the client's close frame; without it the reason is empty."""
+    close_code_echoed: bool = True
+    """The answer to the client's close frame carries the same code; without it another one."""
     close_code_sent: bool = True
     """The client sees the code of `peer.close`, and those that crosspeer closes with; without it 1005."""
+    low_close_codes: bool = True
+    """Close codes below 3000 are sent; without it the client sees 2000 more (3011 for 1011), but for 1000."""
     close_reason_sent: bool = True
     """The client sees the reason of `peer.close`; without it the reason is empty."""
     empty_binary: bool = True

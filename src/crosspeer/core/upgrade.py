@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 HeadersLike = Mapping[str, str] | Iterable[tuple[str, str]]
 
-_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
+TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _BAD_VALUE: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _RESERVED: Final = frozenset(
     {
@@ -110,7 +110,7 @@ def check_refusal(response: Response) -> None:
     if not 200 <= response.status_code < 600:
         raise ValueError(f"a handshake is not refused with the status {response.status_code}")
     for name, value in response.raw_headers:
-        if not _TOKEN.match(name.decode("latin-1")):
+        if not TOKEN.match(name.decode("latin-1")):
             raise ValueError(f"{name!r} is no header name")
         if _BAD_VALUE.search(value.decode("latin-1")):
             raise ValueError(f"the header {name!r} has a value that cannot be sent")
@@ -118,7 +118,7 @@ def check_refusal(response: Response) -> None:
 
 def _checked(headers: list[tuple[str, str]]) -> Iterable[tuple[str, str]]:
     for name, value in headers:
-        if not _TOKEN.match(name):
+        if not TOKEN.match(name):
             raise ValueError(f"{name!r} is no header name")
         if name.lower() in _RESERVED:
             raise ValueError(f"the header {name!r} belongs to the server")

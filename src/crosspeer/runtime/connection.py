@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from crosspeer.core.hooks import CloseDetails
 from crosspeer.runtime.heart import PeerPulse, pulse_of
@@ -130,6 +130,15 @@ class Connection:
         if not self._has_heartbeat:
             self._pulse = self._session.pulse = pulse_of(self._session, self)
 
+    def received(self, message: str | bytes) -> None:
+        """A message came in. Not to be called while `is_paused`."""
+        if self._pulse is not None and self._pulse.swallows(message):
+            return
+        if self._is_too_big(message):
+            self._session.finish(CloseCode.TOO_BIG, "message too big")
+        else:
+            self._session.receive(message)
+
     async def end(self) -> None:
         """The connection is gone: close the session as the channel's details say, and see its last hooks end."""
         self._gone.set()
@@ -195,7 +204,7 @@ class Connection:
     # Inside.
 
     async def _read(self) -> None:
-        receive, pulse = self._session.receive, self._pulse
+        received = self.received
         messages = self._channel.incoming()
         while True:
             if not self._readable.is_set():
@@ -204,12 +213,7 @@ class Connection:
                 message = await anext(messages)
             except StopAsyncIteration:
                 return
-            if pulse is not None and pulse.swallows(message):
-                continue
-            if self._is_too_big(message):
-                self._session.finish(CloseCode.TOO_BIG, "message too big")
-            else:
-                receive(message)
+            received(message)
 
     def _is_too_big(self, message: str | bytes) -> bool:
         """The limit, where the server under us does not keep it. Text counts as UTF-8."""
@@ -257,15 +261,25 @@ class Connection:
 
     async def _close(self, code: int, reason: str, now: bool) -> None:
         """Let the queue leave, send the close frame, and drop the connection if the answer takes too long."""
+        closing = cast("asyncio.Task[None]", asyncio.current_task())
+        # A timer, because not every server lets a coroutine be cancelled that closes.
+        deadline = asyncio.get_running_loop().call_later(self._session.hub.limits.close_timeout, self._give_up, closing)
         try:
-            async with asyncio.timeout(self._session.hub.limits.close_timeout):
-                if self._pump is not None:
-                    await asyncio.wait({self._pump})
+            if self._pump is not None:
+                await asyncio.wait({self._pump})
+            if not self._gone.is_set():
                 await self._channel.close(code, reason, now=now)
                 await self._gone.wait()
         except Exception as error:
-            logger.debug("closing of peer %s was not answered: %r", self._session.peer, error)
+            logger.debug("closing of peer %s failed: %r", self._session.peer, error)
             self.abort()
+        finally:
+            deadline.cancel()
+
+    def _give_up(self, closing: asyncio.Task[None]) -> None:
+        logger.debug("closing of peer %s was not answered", self._session.peer)
+        self.abort()
+        closing.cancel()
 
     def _stop_reading(self) -> None:
         if self._reader is not None and not self._gone.is_set():

@@ -1,4 +1,4 @@
-"""WebSocket frames of our own on the bytes of a server's connection: for adapters whose server has none, or lesser ones.
+"""WebSocket frames of our own on the bytes of a server's connection, for adapters whose server has lesser ones.
 
 What such an adapter brings is its server's handshake and a `Stream`; all else is kept here, the same for each of them.
 """
@@ -30,11 +30,12 @@ from crosspeer.wire.frames import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from crosspeer.core.admission import Admission
     from crosspeer.core.outgoing import Outgoing
+    from crosspeer.runtime.deflating import Deflating
+    from crosspeer.runtime.negotiation import Accepted
 
 HIGH_WATER: Final = 64 * 1024
-"""Bytes that a server may hold back for a reader; what is beyond waits in the peer's own queue, where the policies are."""
+"""Bytes that a server may hold back for a reader. Whatever is beyond waits in the peer's own queue, with its policy."""
 
 LOST: Final = CloseDetails(CloseCode.ABNORMAL, "", was_clean=False)
 
@@ -80,15 +81,17 @@ class FramedChannel:
     """The channel of a connection whose frames are ours (RFC 6455)."""
 
     capabilities = Capabilities()
-    extensions = ""
 
-    def __init__(self, session: Session, sink: Sink) -> None:
+    def __init__(self, session: Session, sink: Sink, deflating: Deflating | None) -> None:
         self.protocol = session.accepted.protocol or ""
+        self.extensions = "" if deflating is None else deflating.params.header
         self.details = LOST
-        self.reader: Final = FrameReader(session.hub.limits.max_message_size)
         self._session = session
         self._sink = sink
+        self._deflating = deflating
         self._loop = asyncio.get_running_loop()
+        most = session.hub.limits.max_message_size
+        self.reader: Final = FrameReader(most, None if deflating is None else deflating.inflater(most, self._loop.time))
         self._budget = Budget(RATE, BURST)
         self._out = bytearray()
         """What is written at the end of this turn of the loop, with one system call."""
@@ -101,7 +104,7 @@ class FramedChannel:
         raise NotImplementedError("this connection is not read, its frames are handed over")
 
     async def send(self, item: Outgoing) -> None:
-        self._write(frame_of(item))
+        self._write(self._frame_of(item))
         self.flush()
         await self._sink.drain()
         if self._pong is not None:
@@ -111,7 +114,7 @@ class FramedChannel:
     def send_now(self, item: Outgoing) -> bool:
         if self._unsent + item.size > HIGH_WATER:
             return False
-        self._write(frame_of(item))
+        self._write(self._frame_of(item))
         return True
 
     async def close(self, code: int, reason: str, *, now: bool) -> None:
@@ -171,6 +174,10 @@ class FramedChannel:
     def _unsent(self) -> int:
         return len(self._out) + self._sink.unsent
 
+    def _frame_of(self, item: Outgoing) -> bytes:
+        deflating = self._deflating
+        return (deflating and deflating.frame_of(item)) or frame_of(item)
+
     def _write(self, frame: bytes) -> None:
         if not self._out:
             self._loop.call_soon(self.flush)
@@ -196,8 +203,8 @@ class FramedChannel:
 class StreamChannel(FramedChannel):
     """The same over a stream that is read here."""
 
-    def __init__(self, session: Session, stream: Stream) -> None:
-        super().__init__(session, stream)
+    def __init__(self, session: Session, stream: Stream, deflating: Deflating | None) -> None:
+        super().__init__(session, stream, deflating)
         self._stream = stream
 
     async def incoming(self) -> AsyncIterator[str | bytes]:
@@ -218,11 +225,12 @@ class StreamChannel(FramedChannel):
             self.fail(error)
 
 
-async def carry(admission: Admission, stream: Stream) -> None:
-    """Carry an admitted peer from `open` to `close`, and leave the connection closed."""
-    session = Session(admission)
+async def carry(accepted: Accepted, stream: Stream) -> None:
+    """Carry a peer whose 101 is sent from `open` to `close`, and leave the connection closed."""
+    session = Session(accepted.admission)
+    channel = StreamChannel(session, stream, accepted.deflating)
     try:
-        await Connection(session, StreamChannel(session, stream), keeps_alive=True).run()
+        await Connection(session, channel, keeps_alive=True).run()
         stream.write_eof()
         async with asyncio.timeout(session.hub.limits.close_timeout):
             while await stream.read():

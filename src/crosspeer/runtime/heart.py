@@ -99,12 +99,12 @@ class Heart:
 
     def watch(self, pulse: PeerPulse) -> None:
         """Count from now on."""
-        self._pulses.add(pulse, self.loop.time())
-        if self._timer is None:
+        if self._pulses.add(pulse, self.loop.time()):
             self._wait()
 
     def heard(self, pulse: PeerPulse) -> None:
-        self._pulses.heard(pulse, self.loop.time())
+        if self._pulses.heard(pulse, self.loop.time()):
+            self._wait()
 
     def leave(self, pulse: PeerPulse) -> None:
         self._pulses.discard(pulse)

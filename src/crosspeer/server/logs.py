@@ -36,3 +36,7 @@ class Redacting(LoggerAdapter):
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
         if self.isEnabledFor(level):
             super().log(level, msg, *(redact(arg) if isinstance(arg, str) else arg for arg in args), **kwargs)
+
+
+ACCESS_LOG: Final = Redacting(logging.getLogger("uvicorn.access"))
+UVICORN_LOG: Final = Redacting(logging.getLogger("uvicorn.error"))

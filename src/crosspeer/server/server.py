@@ -17,8 +17,9 @@ from crosspeer.core.hosts import LOOPBACK, HostNames, Hosts, ServedHosts
 from crosspeer.core.limits import Limits
 from crosspeer.runtime.drain import drain
 from crosspeer.server.engine import Engine, chosen, make_engine
-from crosspeer.server.protocols import HTTPProtocol, WebSocketProtocol
+from crosspeer.server.http import HTTPProtocol
 from crosspeer.server.target import Target, application
+from crosspeer.server.websocket import WebSocketProtocol
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -125,6 +126,8 @@ class Server:
         server.config.load()
         server.lifespan = server.config.lifespan_class(server.config)
         try:
+            if self.hub is not None and self.hub.sync is not None:
+                await self.hub.sync.start()
             engine = self._make_engine(server)
             await server.startup(sockets=[])
         except SystemExit:
@@ -164,6 +167,8 @@ class Server:
                     await drain(self.hub, within=self._shutdown_timeout * _DRAIN_SHARE)
                 if self._engine is not None:
                     await self._engine.stop()
+                if self.hub is not None and self.hub.sync is not None:
+                    await self.hub.sync.close()
                 server.config.timeout_graceful_shutdown = max(1, int(deadline - loop.time() - 1))
                 await server.shutdown(sockets=[self._socket] if self._socket else None)
         except TimeoutError:
@@ -251,9 +256,10 @@ def bind(host: str, port: int) -> socket.socket:
 
 def is_loopback(listener: socket.socket) -> bool:
     """Whether only this machine reaches it, by an address. Web pages reach no Unix socket."""
-    if listener.family == socket.AF_UNIX:
+    name = listener.getsockname()
+    if not isinstance(name, tuple):
         return False
-    address = ipaddress.ip_address(listener.getsockname()[0].partition("%")[0])
+    address = ipaddress.ip_address(name[0].partition("%")[0])
     return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 

@@ -87,7 +87,7 @@ class Client(ABC):
         return await self._within(timeout, read_on())
 
     async def close(self, code: int = 1000, reason: str = "", *, timeout: float | None = None) -> None:
-        """Close politely and wait for the server's answer. A second time does nothing."""
+        """Close politely and wait for the server's answer; 1005 sends no code. A second time does nothing."""
         if self.close_code is None:
             await self._within(timeout, self._close(code, reason))
 

@@ -11,6 +11,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as dial
 
 from crosspeer.testing.client import DEFAULT_TIMEOUT, Client, Connecting, ConnectionClosed, HandshakeRefused
+from crosspeer.wire.closing import CloseCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -85,7 +86,8 @@ class SocketClient(Client):
             raise self._closed() from None
 
     async def _close(self, code: int, reason: str) -> None:
-        await self._connection.close(code, reason)
+        # Without a code, as the web's `close()` does it: the library knows that as None.
+        await self._connection.close(None if code == CloseCode.NO_STATUS else code, reason)  # type: ignore[arg-type]
         self._closed()
 
     def _closed(self) -> ConnectionClosed:

@@ -172,6 +172,15 @@ class FrameReader:
                 return event
         return None
 
+    def take(self, first: int, payload: bytes) -> Event | None:
+        """Go on with a frame that another parser has read and unmasked: its first byte, and its payload.
+
+        Raises:
+            ProtocolError: as `next`.
+        """
+        self._check(first, 0x80, len(payload))
+        return self._event(first, payload)
+
     def _long_size(self, data: bytes | bytearray, start: int, kind: int) -> int:
         size = int.from_bytes(data[start + 2 : start + (4 if kind == 126 else 10)], "big")
         if size < (126 if kind == 126 else 65_536) or size >> 63:

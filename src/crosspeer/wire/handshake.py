@@ -5,12 +5,16 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final, NamedTuple
 
 Headers = list[tuple[bytes, bytes]]
 """Raw headers with lower-case names, as ASGI has them."""
+
+_TOKENS: Final = re.compile(rb"(?:[ \t]*(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+[ \t]*)?(?:,|\Z))*")
+"""A list that may have empty members (RFC 9110 section 5.6.1)."""
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -41,6 +45,8 @@ def check_handshake(method: str, http_version: str, headers: Headers) -> Refusal
     keys = _values(headers, b"sec-websocket-key")
     if len(keys) != 1 or not _is_key(keys[0]):
         return _bad("invalid Sec-WebSocket-Key")
+    if not all(_TOKENS.fullmatch(value) for value in _values(headers, b"sec-websocket-protocol")):
+        return _bad("a subprotocol that is no token")
     if _values(headers, b"content-length") not in ([], [b"0"]) or _values(headers, b"transfer-encoding"):
         return _bad("a handshake has no body")
     return None

@@ -199,6 +199,17 @@ impl Engine {
         slf.get().publish_among(slf.py(), &publication, u32::MAX)
     }
 
+    /// Keep what `changes` returns.
+    fn watch_topics(&self) {
+        self.core.borrow_mut().topics.watch();
+    }
+
+    /// The topics that have got their first subscriber in a namespace, or lost their last one, since the last call.
+    fn changes(&self) -> Vec<(String, String, bool)> {
+        let changes = self.core.borrow_mut().topics.take_changes();
+        changes.into_iter().map(|change| (change.namespace.into(), (*change.topic).into(), change.begun)).collect()
+    }
+
     /// How many topics have subscribers.
     fn topics(&self) -> usize {
         self.core.borrow().topics.len()
@@ -338,7 +349,7 @@ impl Engine {
 
     /// Outside of a turn somebody has to write: ask the loop for it.
     pub fn want_flush(&self, py: Python<'_>) -> PyResult<()> {
-        if !self.polling.get() && self.core.borrow().is_dirty() {
+        if !self.polling.get() && self.core.borrow().wants_attention() {
             self.glue.bind(py).call_method0(intern!(py, "schedule"))?;
         }
         Ok(())

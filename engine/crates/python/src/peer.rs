@@ -179,13 +179,16 @@ impl Peer {
                 .or_else(|error| engine.topic_error(py, self, &error.to_string(), error.is_limit()));
         }
         let subscribed = engine.core.borrow_mut().subscribe(self.key, name);
-        subscribed.map(drop).or_else(|error| engine.topic_error(py, self, &error.to_string(), error.is_limit()))
+        subscribed.map(drop).or_else(|error| engine.topic_error(py, self, &error.to_string(), error.is_limit()))?;
+        engine.want_flush(py)
     }
 
-    fn unsubscribe(&self, topic: &str) {
+    fn unsubscribe(&self, py: Python<'_>, topic: &str) -> PyResult<()> {
         if self.state.get() == OPEN {
             self.engine.get().core.borrow_mut().topics.unsubscribe(self.key.index, topic);
+            self.engine.get().want_flush(py)?;
         }
+        Ok(())
     }
 
     #[pyo3(signature = (code = None, reason = None))]

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from crosspeer.core.outgoing import Outgoing
     from crosspeer.core.request import Request
     from crosspeer.core.session import Session
+    from crosspeer.core.topics import Watcher
 
 Key = tuple[int, int]
 """A connection of the engine: its place, and a number that no other connection of that place has."""
@@ -50,6 +51,7 @@ class NativeFanout:
 
     def __init__(self, engine: crosspeer_engine.Engine) -> None:
         self._engine = engine
+        self._watcher: Watcher | None = None
 
     def add(self, topic: str, session: Session) -> None:
         raise TypeError("the native engine's peers subscribe by themselves")
@@ -59,6 +61,17 @@ class NativeFanout:
 
     def publish(self, topic: str, item: Outgoing, namespace: str | None, sender: Session | None) -> None:
         self._engine.publish(topic, item.data, namespace, item.compress)
+
+    def watch(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+        self._engine.watch_topics()
+        self.tell()
+
+    def tell(self) -> None:
+        """Tell the watcher what has changed. Called after every turn of the engine."""
+        if self._watcher is not None:
+            for change in self._engine.changes():
+                self._watcher(*change)
 
     def __len__(self) -> int:
         return self._engine.topics()
@@ -114,6 +127,7 @@ class NativeEngine:
         if self._ticks is not None:
             self._ticks.stop()
         self.loop.remove_reader(self.engine.fileno())
+        self.fanout.tell()
         self.hub.detach(self.fanout)
         await self._python.stop()
 
@@ -127,6 +141,7 @@ class NativeEngine:
         self._scheduled = False
         if self.engine.poll():
             self.schedule()
+        self.fanout.tell()
 
     def schedule(self) -> None:
         """Poll in the next turn of the loop: something was sent or ended outside of the engine's own."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from crosspeer.core.outgoing import Outgoing
     from crosspeer.core.session import Session
+    from crosspeer.core.topics import Watcher
     from crosspeer.server.python.connection import PythonConnection
 
 MAX_TURN: Final = 4 * 1024 * 1024
@@ -61,6 +62,9 @@ class Batch:
         full = [connection for connection in beside if not connection.session.push(item)]
         for connection in full:
             connection.session.overflow()
+
+    def watch(self, watcher: Watcher) -> None:
+        self._topics.watch(watcher)
 
     @property
     def index(self) -> dict[str, Any]:

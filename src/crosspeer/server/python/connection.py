@@ -10,9 +10,8 @@ from crosspeer.core.hooks import CloseDetails
 from crosspeer.core.transport import Capabilities
 from crosspeer.runtime.tasks import Tasks
 from crosspeer.server.python.batch import Batch, frame_of
-from crosspeer.server.python.budget import BURST, EXCESS_BURST, EXCESS_RATE, RATE, Budget
+from crosspeer.server.python.budget import BURST, RATE, Budget
 from crosspeer.wire.closing import CloseCode
-from crosspeer.wire.deflate import Inflater
 from crosspeer.wire.frames import (
     CLOSE,
     PING,
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
     from crosspeer.core.outgoing import Outgoing
     from crosspeer.core.session import Session
-    from crosspeer.server.python.deflating import Deflating
+    from crosspeer.runtime.deflating import Deflating
     from crosspeer.server.python.engine import PythonEngine
 
 logger = logging.getLogger("crosspeer")
@@ -64,7 +63,7 @@ class PythonConnection(asyncio.Protocol):
         self._batch: Batch = engine.batch
         self._socket = socket
         most = session.hub.limits.max_message_size
-        self._reader = FrameReader(most, None if deflating is None else self._inflater(deflating, most))
+        self._reader = FrameReader(most, None if deflating is None else deflating.inflater(most, engine.loop.time))
         self._budget = Budget(RATE, BURST)
         self._tasks: Tasks | None = None
         self._reading = True
@@ -230,11 +229,6 @@ class PythonConnection(asyncio.Protocol):
     def _frame_of(self, item: Outgoing) -> bytes:
         deflating = self.deflating
         return (deflating and deflating.frame_of(item)) or frame_of(item)
-
-    def _inflater(self, deflating: Deflating, most: int) -> Inflater:
-        budget, loop = Budget(EXCESS_RATE, EXCESS_BURST), self._engine.loop
-        takeover = not deflating.params.client_no_context_takeover
-        return Inflater(takeover, most, lambda excess: budget.allows(loop.time(), excess))
 
     def _read(self) -> None:
         """Hand over what has arrived, until the session wants a pause."""

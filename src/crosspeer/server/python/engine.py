@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING
 from crosspeer.core.admission import Admission
 from crosspeer.core.request import Request
 from crosspeer.core.session import Session
+from crosspeer.runtime.deflating import agree
 from crosspeer.runtime.handshake import Waiting, in_time, rendered
 from crosspeer.runtime.tasks import Tasks
 from crosspeer.runtime.ticks import Ticks
 from crosspeer.server.lingering import linger
 from crosspeer.server.python.batch import Batch
 from crosspeer.server.python.connection import PythonConnection
-from crosspeer.server.python.deflating import Deflating
-from crosspeer.wire.deflate import Deflate, negotiate, without_takeover
-from crosspeer.wire.handshake import Headers, Refusal, accept_head, check_handshake, refusal
+from crosspeer.wire.handshake import Refusal, accept_head, check_handshake, refusal
 
 if TYPE_CHECKING:
     import socket
@@ -92,18 +91,6 @@ class PythonEngine:
         else:
             self._handshakes.start(handshake.negotiate(request, admitted))
 
-    def deflating(self, request: Headers, compress: bool | None) -> Deflating | None:
-        """The compression of a new connection, if it is wanted here and offered there."""
-        config = self.hub.compression
-        if compress is False or (config is None and not compress):
-            return None
-        config = config or Deflate()
-        if self.hub.limits.overflow != "close":
-            config = without_takeover(config)
-        offered = [value.decode("latin-1") for name, value in request if name == b"sec-websocket-extensions"]
-        params = negotiate(offered, config) if offered else None
-        return None if params is None else Deflating(params, config)
-
     # For connections.
 
     def entered(self, connection: PythonConnection) -> None:
@@ -172,7 +159,7 @@ class Handshake(asyncio.Protocol):
             return
         session, accepted = Session(admission), admission.accepted
         request = session.request.scope["headers"]
-        deflating = self._engine.deflating(request, accepted.compress)
+        deflating = agree(session.hub, request, accepted.compress)
         extensions = "" if deflating is None else deflating.params.header
         self._socket.write(accept_head(request, accepted.protocol, extensions, accepted.header_pairs))
         connection = PythonConnection(self._engine, session, self._socket, deflating)

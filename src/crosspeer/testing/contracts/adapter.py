@@ -20,7 +20,7 @@ from crosspeer.testing.client import ConnectionClosed, HandshakeRefused
 from crosspeer.testing.contracts.harness import Recorder, talk
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from crosspeer.core.message import Message
     from crosspeer.core.peer import Peer
@@ -98,6 +98,9 @@ class AdapterContract:
             assert refused.body == b"no entry"
             assert refused.headers["www-authenticate"] == "Bearer"
             assert refused.headers["x-why"] == "test"
+        else:
+            assert refused.body != b"no entry"
+            assert "x-why" not in refused.headers
         assert recorder.events == [], "a refused handshake has no peer"
 
     async def test_an_http_exception_refuses(self, harness: Harness) -> None:
@@ -115,7 +118,8 @@ class AdapterContract:
         called: list[Request] = []
         hub = Hub(define_hooks(upgrade=called.append))
         async with harness.serve(hub) as connect:
-            await self.refused(harness, connect("/", origin=origin), 403)
+            # What is no origin at all a server may refuse by itself.
+            await self.refused(harness, connect("/", origin=origin), 403, 400 if origin == "nonsense" else 403)
         assert not called
 
     async def test_a_listed_origin_may_connect(self, harness: Harness) -> None:
@@ -143,6 +147,8 @@ class AdapterContract:
             if harness.capabilities.response_headers:
                 assert client.headers.getlist("set-cookie") == ["a=1", "b=2"]
                 assert client.headers["x-room"] == "7"
+            else:
+                assert "x-room" not in client.headers
 
     async def test_a_subprotocol_is_chosen_only_from_the_offer(self, harness: Harness) -> None:
         recorder = Echo()
@@ -150,9 +156,9 @@ class AdapterContract:
         async with harness.serve(Hub(recorder)) as connect:
             async with connect("/", subprotocols=["chat.v1", "chat.v2"]) as client:
                 await recorder.wait_for("open")
-                if harness.capabilities.subprotocol:
-                    assert client.protocol == "chat.v2"
-                    assert recorder.peers[0].websocket.protocol == "chat.v2"
+                chosen = "chat.v2" if harness.capabilities.subprotocol else ""
+                assert client.protocol == chosen
+                assert recorder.peers[0].websocket.protocol == chosen
             async with connect("/") as client:
                 await recorder.wait_for("open", 2)
                 assert client.protocol == ""
@@ -242,7 +248,9 @@ class AdapterContract:
             assert {name: list(peers) for name, peers in hub.peers.items()} == {"/café/x": [peer]}
             assert request.hub is hub
             await talk(client, client)
-            assert peer.buffered_amount == 0
+            # The client may be faster than the server's own note of what it has written.
+            await asyncio.wait_for(peer.wait_for_drain(), 5)
+            assert peer.buffered_amount == peer.websocket.buffered_amount == 0
 
     # Messages.
 
@@ -250,7 +258,10 @@ class AdapterContract:
     async def test_a_message_keeps_its_kind_and_content(self, harness: Harness, data: str | bytes) -> None:
         async with harness.serve(Hub(Echo())) as connect, connect("/") as client:
             await client.send(data)
-            assert await client.receive() == data
+            if data == b"" and not harness.capabilities.empty_binary:
+                await talk(client, client)
+            else:
+                assert await client.receive() == data
 
     @pytest.mark.parametrize(
         ("value", "wire"),
@@ -388,8 +399,8 @@ class AdapterContract:
                 await client.send("x")
             elif hook == "ping":
                 await client.ping(b"x")
-            assert await client.wait_closed() == 1011
-            assert client.close_reason == "internal error"
+            await client.wait_closed()
+            assert (client.close_code, client.close_reason) == self.seen(harness, 1011, "internal error")
             await bad.wait_for("close")
             assert [type(error) for error in bad.of("error")] == [RuntimeError]
             await talk(witness, witness)
@@ -438,7 +449,7 @@ class AdapterContract:
         hopeless = Hopeless()
         async with harness.serve(Hub(hopeless)) as connect, connect("/") as client:
             await client.send("x")
-            assert await client.wait_closed() == 1011
+            assert await client.wait_closed() == self.seen(harness, 1011)[0]
             await hopeless.wait_for("close")
         assert "second" in caplog.text
 
@@ -490,22 +501,20 @@ class AdapterContract:
 
     async def test_whatever_a_peer_sends_answers_the_heartbeat(self, harness: Harness) -> None:
         """It asks by pings where the server has them, else by a message, whose own answer no hook sees."""
-        recorder = Recorder()
-        recorder.message = lambda peer, message: recorder.note("message", message.data)  # type: ignore[method-assign]
-        hub = Hub(recorder, heartbeat=Heartbeat(interval=0.1, timeout=1.0, message="still there?", reply="yes"))
-        async with harness.serve(hub) as connect, connect("/") as client:
+        recorder = Echo()
+        heartbeat = Heartbeat(interval=0.1, timeout=2.0, message="still there?", reply="yes")
+        async with harness.serve(Hub(recorder, heartbeat=heartbeat)) as connect, connect("/") as client:
             for answer in ("yes", "something else", b"yes"):
                 if not harness.capabilities.ping:
                     assert await client.receive() == "still there?"
                 await client.send(answer)
-            await recorder.wait_for("message", 3 if harness.capabilities.ping else 2)
+                if harness.capabilities.ping or answer != "yes":
+                    assert await client.receive() == answer
             if harness.capabilities.ping:
                 # The client answers by itself, as long as it reads.
                 with pytest.raises(TimeoutError):
-                    await client.receive(timeout=1.5)
+                    await client.receive(timeout=2.5)
             assert recorder.of("close") == recorder.of("pong") == []
-        seen = ["something else", b"yes"]
-        assert recorder.of("message") == (["yes", *seen] if harness.capabilities.ping else seen)
 
     async def test_a_peer_without_a_sign_of_life_is_gone(self, harness: Harness) -> None:
         recorder = Recorder()
@@ -527,9 +536,23 @@ class AdapterContract:
         async with harness.serve(Hub(recorder)) as connect, connect("/") as client:
             await client.close(4321, "bye")
             details = await recorder.wait_for("close")
-            assert client.close_code == 4321
+            assert (client.close_code == 4321) is harness.capabilities.close_code_echoed
             if harness.capabilities.close_code_received:
-                assert details == CloseDetails(4321, "bye", was_clean=True)
+                reason = "bye" if harness.capabilities.close_reason_received else ""
+                assert details == CloseDetails(4321, reason, was_clean=True)
+            else:
+                assert details.code in (1005, 1006)
+                assert details.reason == ""
+
+    async def test_the_client_closes_without_a_code(self, harness: Harness) -> None:
+        recorder = Recorder()
+        async with harness.serve(Hub(recorder)) as connect, connect("/") as client:
+            await client.close(1005)
+            details = await recorder.wait_for("close")
+            if harness.capabilities.lost_connection:
+                assert details == CloseDetails(1005, "", was_clean=True)
+            else:
+                assert details in (CloseDetails(1005, "", was_clean=True), CloseDetails(1006, "", was_clean=False))
 
     async def test_the_server_closes(self, harness: Harness) -> None:
         recorder = Echo()
@@ -544,7 +567,7 @@ class AdapterContract:
             assert await client.receive() == "last words"
             with pytest.raises(ConnectionClosed) as closed:
                 await client.receive()
-            assert (closed.value.code, closed.value.reason) == (4000, "done")
+            assert (closed.value.code, closed.value.reason) == self.seen(harness, 4000, "done")
             details = await recorder.wait_for("close")
             assert (details.code, details.reason) == (4000, "done")
             assert len(recorder.of("close")) == 1
@@ -595,6 +618,8 @@ class AdapterContract:
             details = await recorder.wait_for("close")
             if harness.capabilities.lost_connection:
                 assert details == CloseDetails(1006, "", was_clean=False)
+            else:
+                assert details in (CloseDetails(1005, "", was_clean=True), CloseDetails(1006, "", was_clean=False))
             await talk(witness, witness)
 
     async def test_closing_in_open(self, harness: Harness) -> None:
@@ -602,7 +627,7 @@ class AdapterContract:
         recorder.open = lambda peer: peer.close(4003, "not you")  # type: ignore[method-assign]
         async with harness.serve(Hub(recorder)) as connect:
             client = await connect("/")
-            assert await client.wait_closed() == 4003
+            assert await client.wait_closed() == self.seen(harness, 4003)[0]
             await recorder.wait_for("close")
 
     async def test_the_hub_closes_all(self, harness: Harness) -> None:
@@ -612,8 +637,8 @@ class AdapterContract:
             one, two = await connect("/a"), await connect("/b")
             await recorder.wait_for("open", 2)
             closing = asyncio.create_task(hub.close())
-            assert await one.wait_closed() == 1001
-            assert await two.wait_closed() == 1001
+            for client in (one, two):
+                assert await client.wait_closed() == self.seen(harness, 1001)[0]
             await asyncio.wait_for(closing, 5)
             assert len(recorder.of("close")) == 2
             assert not hub.peers
@@ -630,7 +655,7 @@ class AdapterContract:
             await client.send("ü" * 500)
             assert await client.receive() == "ü" * 500
             await client.send(data)
-            assert await client.wait_closed() == 1009
+            assert await client.wait_closed() == self.seen(harness, 1009)[0]
             await recorder.wait_for("close")
             await talk(witness, witness)
 
@@ -642,9 +667,12 @@ class AdapterContract:
             client = await connect("/stuck")
             await recorder.wait_for("open", 2)
             stuck = recorder.peers[1]
-            await self.flood(hub, stuck, until=lambda: stuck.websocket.ready_state is not ReadyState.OPEN)
+            if not await self.flood(harness, hub, stuck, lambda: stuck.websocket.ready_state is not ReadyState.OPEN):
+                stuck.send("the end")
+                await self.read_until(client, "the end")
+                return
             code = await client.wait_closed()
-            assert code == 1013 or (code == 1006 and not harness.capabilities.terminate)
+            assert code == self.seen(harness, 1013)[0] or (code == 1006 and not harness.capabilities.terminate)
             details = await recorder.wait_for("close")
             assert details.code == 1013
             hub.publish("chat", "still here")
@@ -657,10 +685,14 @@ class AdapterContract:
         async with harness.serve(hub) as connect, connect("/stuck") as client:
             await recorder.wait_for("open")
             stuck = recorder.peers[0]
-            await self.flood(hub, stuck, until=lambda: stuck.dropped > 3)
+            if not await self.flood(harness, hub, stuck, lambda: stuck.dropped > 3):
+                client.terminate()
+                return
             assert stuck.websocket.ready_state is ReadyState.OPEN
             assert stuck.buffered_amount <= 2 * 64 * 1024
-            await self.read_until(client, stuck, "the end")
+            ending = asyncio.create_task(self.send_last(stuck, "the end"))
+            await self.read_until(client, "the end")
+            await ending
 
     async def test_drain_and_wait_for_drain(self, harness: Harness) -> None:
         recorder = Chat()
@@ -668,12 +700,16 @@ class AdapterContract:
         async with harness.serve(hub) as connect, connect("/stuck") as client:
             await recorder.wait_for("open")
             stuck = recorder.peers[0]
-            await self.flood(hub, stuck, until=lambda: stuck.buffered_amount > 256 * 1024)
+            if not await self.flood(harness, hub, stuck, lambda: stuck.buffered_amount > 256 * 1024):
+                await stuck.wait_for_drain(threshold=1024)
+                assert recorder.of("drain") == []
+                client.terminate()
+                return
             waiting = asyncio.create_task(stuck.wait_for_drain(threshold=1024))
             await asyncio.sleep(0)
             assert not waiting.done()
             assert recorder.of("drain") == []
-            reading = asyncio.create_task(self.read_until(client, stuck, "the end", send=False))
+            reading = asyncio.create_task(self.read_until(client, "the end"))
             await asyncio.wait_for(waiting, 5)
             assert stuck.buffered_amount <= 1024
             await recorder.wait_for("drain")
@@ -687,7 +723,7 @@ class AdapterContract:
             client = await connect("/stuck")
             await recorder.wait_for("open")
             stuck = recorder.peers[0]
-            await self.flood(hub, stuck, until=lambda: stuck.buffered_amount > 256 * 1024)
+            await self.flood(harness, hub, stuck, lambda: stuck.buffered_amount > 256 * 1024)
             waiting = asyncio.create_task(stuck.wait_for_drain())
             await asyncio.sleep(0)
             stuck.terminate()
@@ -696,32 +732,46 @@ class AdapterContract:
 
     # Helpers.
 
-    async def refused(self, harness: Harness, connecting: Any, status: int) -> HandshakeRefused:
-        """The handshake is refused, with this status where the server can say one."""
+    async def refused(self, harness: Harness, connecting: Any, *statuses: int) -> HandshakeRefused:
+        """The handshake is refused, with one of these where the server can say it."""
         with pytest.raises(HandshakeRefused) as refused:
             await connecting
-        assert refused.value.status == (status if harness.capabilities.denial_response else 403)
+        assert refused.value.status in (statuses if harness.capabilities.denial_status else {403, *statuses[1:]})
         return refused.value
+
+    def seen(self, harness: Harness, code: int, reason: str = "") -> tuple[int, str]:
+        """A close frame of ours as its client sees it."""
+        can = harness.capabilities
+        if not can.low_close_codes and 1000 < code < 3000:
+            code += 2000
+        return code if can.close_code_sent else 1005, reason if can.close_reason_sent else ""
 
     async def send_numbers(self, client: Any, count: int) -> None:
         for number in range(count):
             await client.send(str(number))
 
-    async def flood(self, hub: Hub, peer: Peer, *, until: Any) -> None:
-        """Publish to a peer that does not read, a little in each turn of the loop."""
-        for _ in range(20_000):
+    async def flood(self, harness: Harness, hub: Hub, peer: Peer, until: Callable[[], bool]) -> bool:
+        """Publish to a peer that does not read, a little in each turn of the loop, until that is felt.
+
+        False: it never is, because the server has no backpressure. Then nothing waits here and nothing is lost.
+        """
+        for _ in range(20_000 if harness.capabilities.backpressure else 600):
             if until():
-                return
+                return True
             hub.publish("chat", "x" * 16_000, namespace=peer.namespace)
             await asyncio.sleep(0)
-        pytest.fail("nothing held the server up")
+        assert not harness.capabilities.backpressure, "nothing held the server up"
+        assert (peer.websocket.ready_state, peer.buffered_amount, peer.dropped) == (ReadyState.OPEN, 0, 0)
+        return False
 
-    async def read_until(self, client: Any, peer: Peer, last: str, *, send: bool = True) -> None:
-        """Read everything up to a last message, which is sent once the queue has room."""
+    async def send_last(self, peer: Peer, last: str) -> None:
+        """Send a last message once the queue has room."""
+        await peer.wait_for_drain()
+        peer.send(last)
+
+    async def read_until(self, client: Any, last: str) -> None:
         while await client.receive() != last:
-            if send and peer.buffered_amount == 0:
-                peer.send(last)
-                send = False
+            pass
 
 
 def failing(hook: str, is_async: bool) -> Recorder:

@@ -610,9 +610,9 @@ impl Engine {
         !self.queue.is_empty() || !self.told.is_empty() || self.current.is_some()
     }
 
-    /// Whether something waits for [`Self::flush`].
-    pub fn is_dirty(&self) -> bool {
-        !self.dirty.is_empty()
+    /// Whether something waits for [`Self::flush`], or for whoever watches the topics.
+    pub fn wants_attention(&self) -> bool {
+        !self.dirty.is_empty() || self.topics.has_changes()
     }
 
     /// Heartbeats and deadlines. To be called a few times in the shortest of the limits' times.

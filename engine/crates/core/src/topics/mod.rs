@@ -26,6 +26,19 @@ pub struct Topics {
     rooms: Vec<Room>,
     free: Vec<usize>,
     peers: Vec<Option<Member>>,
+    /// Rooms that came and went, for whoever watches.
+    changes: Option<Vec<Change>>,
+}
+
+/// A topic has its first subscriber in a namespace, or lost its last one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The name of the namespace.
+    pub namespace: Box<str>,
+    /// The topic.
+    pub topic: Arc<str>,
+    /// The first came.
+    pub begun: bool,
 }
 
 #[derive(Debug)]
@@ -163,6 +176,35 @@ impl Topics {
         self.peers.get(peer as usize)?.as_ref().map(|member| member.namespace)
     }
 
+    /// Keep the changes from now on. Those topics that there are already count as begun.
+    pub fn watch(&mut self) {
+        if self.changes.is_none() {
+            let begun = self.rooms.iter().filter(|room| !room.peers.is_empty());
+            self.changes = Some(begun.map(|room| self.change(room, true)).collect());
+        }
+    }
+
+    /// What has changed since the last call, in order.
+    pub fn take_changes(&mut self) -> Vec<Change> {
+        self.changes.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Whether something has.
+    pub fn has_changes(&self) -> bool {
+        self.changes.as_ref().is_some_and(|changes| !changes.is_empty())
+    }
+
+    fn change(&self, room: &Room, begun: bool) -> Change {
+        Change { namespace: self.namespaces.name(room.namespace).into(), topic: Arc::clone(&room.topic), begun }
+    }
+
+    fn changed(&mut self, at: usize, begun: bool) {
+        if self.changes.is_some() {
+            let change = self.change(&self.rooms[at], begun);
+            self.changes.get_or_insert_default().push(change);
+        }
+    }
+
     /// Topics with subscribers.
     pub fn len(&self) -> usize {
         self.index.len()
@@ -195,6 +237,7 @@ impl Topics {
             }
         };
         self.index.entry(topic).or_default().insert(namespace, at);
+        self.changed(at, true);
         at
     }
 
@@ -213,6 +256,7 @@ impl Topics {
     }
 
     fn vanish(&mut self, at: usize) {
+        self.changed(at, false);
         let room = &mut self.rooms[at];
         (room.peers, room.places) = (Vec::new(), Vec::new());
         if let Some(spaces) = self.index.get_mut(&room.topic) {

@@ -20,6 +20,10 @@ impl Namespaces {
         self.by_name.get(name).copied()
     }
 
+    pub(super) fn name(&self, namespace: Namespace) -> &str {
+        &self.entries[namespace.0 as usize].0
+    }
+
     pub(super) fn enter(&mut self, name: &str) -> Namespace {
         if let Some(known) = self.find(name) {
             self.entries[known.0 as usize].1 += 1;

@@ -132,3 +132,30 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn whoever_watches_is_told_of_first_and_last_subscribers() {
+    let limits = Limits::default();
+    let mut topics = Topics::new();
+    topics.join(1, "/a");
+    topics.subscribe(1, "early", &limits).unwrap();
+    assert_eq!(topics.take_changes(), []);
+    topics.watch();
+    topics.join(2, "/a");
+    topics.join(3, "/b");
+    for (peer, topic) in [(1, "x"), (2, "x"), (3, "x"), (2, "early")] {
+        topics.subscribe(peer, topic, &limits).unwrap();
+    }
+    let told = |topics: &mut Topics| -> Vec<(String, String, bool)> {
+        let changes = topics.take_changes();
+        changes.into_iter().map(|it| (it.namespace.into(), it.topic.to_string(), it.begun)).collect()
+    };
+    let row = |namespace: &str, topic: &str, begun| (namespace.to_owned(), topic.to_owned(), begun);
+    assert_eq!(told(&mut topics), [row("/a", "early", true), row("/a", "x", true), row("/b", "x", true)]);
+    topics.unsubscribe(1, "x");
+    topics.leave(3);
+    assert!(topics.has_changes());
+    topics.leave(2);
+    assert_eq!(told(&mut topics), [row("/b", "x", false), row("/a", "x", false)]);
+    assert!(!topics.has_changes());
+}

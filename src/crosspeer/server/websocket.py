@@ -1,12 +1,9 @@
-"""uvicorn's connections with what it leaves out: the bounds of a request, pings, terminate, true close details."""
+"""uvicorn's WebSockets with what it leaves out: pings, terminate, true close details, the bounds of what comes in."""
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any, Final
 
-import h11
-from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request as Handshake
@@ -14,124 +11,18 @@ from websockets.http11 import Request as Handshake
 from crosspeer.adapters.asgi import CONTROL
 from crosspeer.core.hosts import HOSTS_KEY
 from crosspeer.core.transport import Capabilities
-from crosspeer.server.lingering import linger
-from crosspeer.server.logs import Redacting
-from crosspeer.server.requests import Requests
+from crosspeer.runtime.budget import BURST, RATE, Budget
+from crosspeer.server.logs import UVICORN_LOG
 from crosspeer.wire.closing import CloseCode
-from crosspeer.wire.handshake import Refusal, check_handshake, is_upgrade, refusal
+from crosspeer.wire.frames import MAX_EMPTY_FRAGMENTS
 
 if TYPE_CHECKING:
-    import asyncio
-
     from crosspeer.core.hosts import ServedHosts
     from crosspeer.core.limits import Limits
     from crosspeer.core.session import Session
-    from crosspeer.server.engine import Engine
 
-_LATE: Final = Refusal(408, [], b"")
-
-_ACCESS: Final = Redacting(logging.getLogger("uvicorn.access"))
-_LOG: Final = Redacting(logging.getLogger("uvicorn.error"))
-
-
-class HTTPProtocol(H11Protocol):
-    """HTTP/1.1 whose requests have to be complete in time and of a sound form.
-
-    What comes behind a refusal is read and thrown away.
-    """
-
-    conn: Requests
-
-    def __init__(
-        self, *, limits: Limits, hosts: ServedHosts = (), engine: Engine | None = None, **uvicorn: Any
-    ) -> None:
-        super().__init__(**uvicorn)
-        self.conn = Requests()
-        self.logger = _LOG  # type: ignore[assignment]
-        self.access_logger = _ACCESS  # type: ignore[assignment]
-        self._limits = limits
-        self._hosts = hosts
-        self._engine = engine
-        self._deadline: asyncio.TimerHandle | None = None
-        self._is_refused = False
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._await_request()
-
-    def data_received(self, data: bytes) -> None:
-        if self._is_refused:
-            return
-        super().data_received(data)
-        if self.conn.their_state is not h11.IDLE and not self._is_refused:
-            self._stop_waiting()
-
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
-        if self.conn.their_state is h11.IDLE and not self._is_refused:
-            self._await_request()
-
-    def handle_websocket_upgrade(self, event: h11.Request) -> None:
-        self._stop_waiting()
-        early, _ = self.conn.trailing_data
-        if self._engine is not None:
-            self.connections.discard(self)
-            self._engine.handshake({**self.scope, HOSTS_KEY: self._hosts}, self.transport, early)
-            return
-        wrong = check_handshake(self.scope["method"], self.scope["http_version"], self.headers)
-        if wrong is not None:
-            self._refuse(wrong)
-            return
-        super().handle_websocket_upgrade(event)
-        if early and not self.transport.is_closing():
-            # uvicorn forgets what came in one piece with the handshake.
-            self.transport.get_protocol().data_received(early)  # type: ignore[attr-defined]
-
-    def send_400_response(self, msg: str) -> None:
-        """Answer what cannot be read, with the status that is its due."""
-        cycle: RequestResponseCycle | None = self.cycle
-        if cycle is not None and not cycle.response_complete:
-            # The application is not to answer behind us.
-            cycle.disconnected = True
-            cycle.message_event.set()
-        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            self._refuse(self.conn.refusal)
-        else:
-            self.transport.close()
-
-    def shutdown(self) -> None:
-        if self._is_refused:
-            self.transport.close()
-        else:
-            super().shutdown()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_waiting()
-        super().connection_lost(exc)
-
-    def _should_upgrade(self) -> bool:
-        return is_upgrade(self.scope["http_version"], self.headers)
-
-    def _await_request(self) -> None:
-        self._stop_waiting()
-        self._deadline = self.loop.call_later(self._limits.handshake_timeout, self._request_is_late)
-
-    def _stop_waiting(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
-    def _request_is_late(self) -> None:
-        if not self.transport.is_closing():
-            self._refuse(_LATE)
-
-    def _refuse(self, answer: Refusal) -> None:
-        """Answer a request ourselves, and hear nothing of what is behind it."""
-        self._is_refused = True
-        self._stop_waiting()
-        self._unset_keepalive_if_required()
-        self.transport.write(refusal(answer))
-        self._deadline = linger(self.transport, self._limits.close_timeout)
+PIECE: Final = 4096
+"""Bytes that are parsed in one go: the library makes objects of all frames in them before it gives the first away."""
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
@@ -141,12 +32,19 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     def __init__(self, *, limits: Limits, hosts: ServedHosts = (), **uvicorn: Any) -> None:
         super().__init__(**uvicorn)
-        self.logger = self.conn.logger = _LOG  # type: ignore[assignment]
+        self.logger = self.conn.logger = UVICORN_LOG  # type: ignore[assignment]
+        # Where a handshake comes from and what it offers is the hub's to judge.
+        conn: Any = self.conn
+        conn.process_origin = conn.process_subprotocol = lambda headers: None
         self.close_timeout = limits.close_timeout
         self._hosts = hosts
         self._session: Session | None = None
-        self._early: list[bytes] | None = []
-        """What came before the 101, None once that is written."""
+        self._budget = Budget(RATE, BURST)
+        self._unread = bytearray()
+        """What came before the 101, or while the application has not taken what came before."""
+        self._is_answered = False
+        self._fragments = bytearray()
+        self._empty = 0
 
     # Control, for the adapter.
 
@@ -173,6 +71,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if self.read_paused:
             self.read_paused = False
             self.transport.resume_reading()
+            # Not from inside the hook that closes.
+            self.loop.call_soon(self._read)
         self.close_timer = self.loop.call_later(self.close_timeout, self.transport.abort)
 
     def abort(self) -> None:
@@ -181,16 +81,30 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     # What uvicorn does otherwise.
 
     def data_received(self, data: bytes) -> None:
-        if self.handshake_initiated and self._early is not None:
-            # Nothing is read before the 101: the pong to an early ping would stand in front of it.
-            self._early.append(data)
-            self.transport.pause_reading()
-            return
-        super().data_received(data)
+        self._unread += data
+        self._read()
         if not self.handshake_initiated:
             # The library has limits of its own, a little below ours, and uvicorn waits for a request that never comes.
             self._write()
             self.transport.close()
+
+    def _read(self) -> None:
+        """Parse what has come in, as long as somebody takes it.
+
+        Nothing is read before the 101: the pong to an early ping would stand in front of it.
+        """
+        while self._unread and not self.transport.is_closing():
+            if self.handshake_initiated and (self.read_paused or not self._is_answered):
+                self.transport.pause_reading()
+                return
+            piece = bytes(self._unread[:PIECE])
+            del self._unread[:PIECE]
+            super().data_received(piece)
+
+    async def receive(self) -> Any:
+        message = await super().receive()
+        self._read()
+        return message
 
     def handle_connect(self, event: Handshake) -> None:
         super().handle_connect(event)
@@ -208,7 +122,9 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
                 self._handle_frame(event)
 
     def _handle_frame(self, frame: Frame) -> None:
-        if frame.opcode is Opcode.PING:
+        if frame.opcode in (Opcode.PING, Opcode.PONG) and not self._budget.allows(self.loop.time()):
+            self._fail(CloseCode.POLICY, "too many pings")
+        elif frame.opcode is Opcode.PING:
             self.handle_ping()
             if self._session is not None:
                 self._session.pinged(bytes(frame.data))
@@ -217,14 +133,23 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
                 self.handle_pong(frame)
             elif self._session is not None:
                 self._session.ponged(bytes(frame.data))
-        elif frame.opcode is Opcode.TEXT:
-            self.handle_text(frame)
-        elif frame.opcode is Opcode.BINARY:
-            self.handle_bytes(frame)
-        elif frame.opcode is Opcode.CONT:
-            self.handle_cont(frame)
-        else:
+        elif frame.opcode is Opcode.CLOSE:
             self.handle_close(frame)
+        else:
+            self._gather(frame)
+
+    def _gather(self, frame: Frame) -> None:
+        """Put the fragments of a message together in one buffer: each costs its bytes, whatever their number."""
+        if frame.opcode is not Opcode.CONT:
+            self.curr_msg_data_type = "text" if frame.opcode is Opcode.TEXT else "bytes"
+            self._fragments, self._empty = bytearray(), 0
+        self._fragments += frame.data
+        self._empty += not frame.data
+        if self._empty > MAX_EMPTY_FRAGMENTS:
+            self._fail(CloseCode.POLICY, "too many empty fragments")
+        elif frame.fin:
+            self.frames, self._fragments = [bytes(self._fragments)], bytearray()
+            self.send_receive_event_to_app()
 
     async def send(self, message: Any) -> None:
         if message["type"] == "websocket.close" and self.handshake_complete:
@@ -266,10 +191,14 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     def _go_on(self) -> None:
         """The 101 is written: read what came before it."""
-        early, self._early = b"".join(self._early or ()), None
-        if early and not self.transport.is_closing():
+        self._is_answered = True
+        if not self.transport.is_closing():
             self.transport.resume_reading()
-            self.data_received(early)
+            self._read()
+
+    def _fail(self, code: int, reason: str) -> None:
+        self.conn.fail(code, reason)
+        self.handle_parser_exception()
 
     def _is_ending(self) -> bool:
         return self.close_sent or self.transport.is_closing()

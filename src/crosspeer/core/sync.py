@@ -1,0 +1,37 @@
+"""The port between a hub and the other hubs of its fleet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from crosspeer.core.hub import Hub
+    from crosspeer.core.outgoing import Outgoing
+
+
+class Sync(Protocol):
+    """Where a hub hands on what is published on it, so that other hubs `deliver` it too.
+
+    `crosspeer.sync` has those for Redis, NATS, PostgreSQL and the workers of one machine.
+    """
+
+    def bind(self, hub: Hub) -> None:
+        """Work for this hub. Called once, when the hub is made, perhaps before there is a loop."""
+        ...
+
+    def relay(self, namespace: str | None, topic: str, item: Outgoing) -> None:
+        """Take one publication; None means all namespaces. MUST NOT wait. What it raises is logged."""
+        ...
+
+    def interest(self, namespace: str, topic: str, begun: bool) -> None:
+        """A topic has its first subscriber here, or lost its last one. Called once for each way of being written to,
+        so the calls are to be counted."""
+        ...
+
+    async def start(self) -> None:
+        """Connect, if that is not done already."""
+        ...
+
+    async def close(self) -> None:
+        """Hand on what is left, and disconnect."""
+        ...

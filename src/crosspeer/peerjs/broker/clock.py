@@ -1,0 +1,64 @@
+"""The broker's clock: the event loop's, which no change of the wall clock moves, and one timer on it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LOST: Final = 5.0
+"""Seconds after which a timer that did not fire belonged to a loop that is gone."""
+
+
+class Handle(Protocol):
+    def cancel(self) -> None: ...
+
+
+class Clock(Protocol):
+    """What a broker needs of an event loop, and what a test may put in its place."""
+
+    def time(self) -> float:
+        """Seconds that never go back."""
+        ...
+
+    def call_at(self, when: float, callback: Callable[[], Any]) -> Handle: ...
+
+
+class LoopClock:
+    """The clock of whatever loop is running."""
+
+    def time(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def call_at(self, when: float, callback: Callable[[], Any]) -> Handle:
+        return asyncio.get_running_loop().call_at(when, callback)
+
+
+class Alarm:
+    """One timer for all that will be due."""
+
+    def __init__(self, clock: Clock, look: Callable[[float], None]) -> None:
+        self._clock = clock
+        self._look = look
+        self._due: float | None = None
+        self._handle: Handle | None = None
+
+    def set(self, due: float | None) -> None:
+        """Look at this time, or earlier if that was wanted before. None: never."""
+        if due is None:
+            self._stop()
+        elif self._due is None or due < self._due or self._clock.time() > self._due + LOST:
+            self._stop()
+            self._due = due
+            self._handle = self._clock.call_at(due, self._ring)
+
+    def _stop(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+        self._due = self._handle = None
+
+    def _ring(self) -> None:
+        self._due = self._handle = None
+        self._look(self._clock.time())

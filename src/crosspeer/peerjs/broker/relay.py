@@ -1,0 +1,186 @@
+"""What happens to a message of a client: it goes on to another, waits for it, or is refused."""
+
+from __future__ import annotations
+
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Final
+
+from crosspeer.peerjs.broker.state import logger
+from crosspeer.wire.closing import CloseCode
+from crosspeer.wire.peerjs import (
+    CANDIDATE,
+    HEARTBEAT,
+    HEARTBEAT_TEXT,
+    LEAVE,
+    OFFER,
+    PARTINGS,
+    SIGNALS,
+    BadMessage,
+    Signal,
+    error_text,
+    is_valid_id,
+    leave_text,
+    parse,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from crosspeer.peerjs.broker.registry import Client
+    from crosspeer.peerjs.broker.state import State
+
+BAD_MESSAGES: Final = 4502
+"""Close code of a connection that sent too many messages which had to be refused."""
+
+
+class Relay:
+    """The rules of one broker for what its clients say."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._limits = state.limits
+        self._authorize = state.options.authorize
+
+    def receive(self, client: Client, data: str | bytes) -> Awaitable[None] | None:
+        """A frame of a registered client. What is returned has to be awaited before its next one."""
+        state = self._state
+        now = state.clock.time()
+        state.heard(client, now)
+        if data == HEARTBEAT_TEXT and not state.events.has("message"):
+            self._say_more(client, now)
+            return None
+        try:
+            signal = parse(data)
+        except BadMessage as error:
+            return self._bad(client, error)
+        if state.events.has("message"):
+            waiting = state.events.emit("message", client, {**signal.body, "src": client.id})
+            if waiting is not None:
+                return self._handle_after(waiting, client, signal)
+        return self._handle(client, signal, now)
+
+    # Inside.
+
+    async def _handle_after(self, waiting: Awaitable[None], client: Client, signal: Signal) -> None:
+        await waiting
+        again = self._handle(client, signal, self._state.clock.time())
+        if again is not None:
+            await again
+
+    def _handle(self, client: Client, signal: Signal, now: float) -> Awaitable[None] | None:
+        kind = signal.type
+        if kind == HEARTBEAT or kind is None:
+            # Some clients have signs of life of their own making, without a type.
+            self._say_more(client, now)
+        elif not isinstance(kind, str) or (kind not in SIGNALS and kind not in PARTINGS):
+            self._refuse(client, "unknown type", "unknown message type")
+        elif kind == LEAVE and signal.dst is None:
+            return self._state.leave(client)
+        elif not client.is_registered:
+            self._refuse(client, "not registered", "this id has left")
+        elif not isinstance(signal.dst, str) or not signal.dst:
+            self._refuse(client, "no destination", "dst is not the id of a peer")
+        else:
+            return self._relay(client, signal, now)
+        return None
+
+    def _relay(self, client: Client, signal: Signal, now: float) -> Awaitable[None] | None:
+        if signal.body.get("src", client.id) != client.id:
+            self._state.metrics.refused["forged source"] += 1
+        if not client.may_relay(self._limits, now):
+            self._refuse(client, "too many messages", "too many messages, try later")
+            return None
+        since = now - self._limits.contact_time
+        if not client.knows(signal.dst, since):
+            if signal.type in PARTINGS:
+                # No error: clients of old say goodbye long after their last message.
+                self._state.refused("stranger", client.id, client.address)
+                return None
+            if not client.may_meet(self._limits, now):
+                self._refuse(client, "too many peers", "too many peers, try later")
+                return None
+        if self._authorize is not None:
+            return self._ask(client, signal)
+        self._deliver(client, signal, now)
+        return None
+
+    def _ask(self, client: Client, signal: Signal) -> Awaitable[None] | None:
+        """Ask the application. Its failure is no permission."""
+        assert self._authorize is not None
+        try:
+            answer = self._authorize(client.id, signal.dst, signal.type)
+        except Exception as error:
+            logger.error("authorize failed", exc_info=error)
+            answer = False
+        if isawaitable(answer):
+            return self._act_after(answer, client, signal)
+        self._act(client, signal, bool(answer))
+        return None
+
+    async def _act_after(self, answer: Awaitable[bool], client: Client, signal: Signal) -> None:
+        try:
+            allowed = bool(await answer)
+        except Exception as error:
+            logger.error("authorize failed", exc_info=error)
+            allowed = False
+        if client.is_registered:
+            self._act(client, signal, allowed)
+
+    def _act(self, client: Client, signal: Signal, allowed: bool) -> None:
+        now = self._state.clock.time()
+        if allowed:
+            self._deliver(client, signal, now)
+            return
+        self._state.refused("not authorized", client.id, client.address)
+        if signal.type == OFFER:
+            # As if there were no such peer: a browser takes an error for the end of its broker.
+            self._state.expire(signal.dst, client.id, now)
+
+    def _deliver(self, client: Client, signal: Signal, now: float) -> None:
+        state = self._state
+        other = state.registry.get(signal.dst)
+        if other is None:
+            self._park(client, signal, now)
+        elif other.is_reachable:
+            other.send(signal.relayed(client.id))
+            since = now - self._limits.contact_time
+            client.met(other.id, now, since)
+            other.met(client.id, now, since)
+            state.metrics.relayed[signal.type] += 1
+        else:
+            client.send(leave_text(other.id, client.id))
+
+    def _park(self, client: Client, signal: Signal, now: float) -> None:
+        state, dst = self._state, signal.dst
+        if signal.type in PARTINGS:
+            return
+        if signal.type != CANDIDATE:
+            state.queues.untell(client.id, dst)
+        elif state.queues.was_told(client.id, dst, now):
+            return
+        if not is_valid_id(dst):
+            # Nobody will ever have it.
+            state.expire(dst, client.id, now)
+        elif state.park(client, dst, signal.type, signal.relayed(client.id), now):
+            client.met(dst, now, now - self._limits.contact_time)
+        else:
+            state.refused("no room to wait", client.id, client.address)
+            state.expire(dst, client.id, now)
+
+    def _say_more(self, client: Client, now: float) -> None:
+        if not client.may_say_more(self._limits, now):
+            self._state.refused("too many heartbeats", client.id, client.address)
+            client.peer.close(CloseCode.POLICY, "too many heartbeats")
+
+    def _bad(self, client: Client, error: BadMessage) -> Awaitable[None] | None:
+        self._refuse(client, "bad message", f"bad message: {error}")
+        return self._state.events.emit("error", error)
+
+    def _refuse(self, client: Client, reason: str, message: str) -> None:
+        """Tell a client what was wrong. One that does not stop is not listened to for ever."""
+        self._state.refused(reason, client.id, client.address)
+        client.refusals += 1
+        if client.refusals > self._limits.refused_messages:
+            client.peer.close(BAD_MESSAGES, "too many bad messages")
+        else:
+            client.send(error_text(message))

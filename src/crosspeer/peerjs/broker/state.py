@@ -1,0 +1,122 @@
+"""What all parts of one broker share, and its only timer."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from crosspeer.core.heartbeat import Heartbeat, Pulses
+from crosspeer.peerjs.broker.clock import Alarm, Clock
+from crosspeer.peerjs.broker.events import Events
+from crosspeer.peerjs.broker.metrics import Metrics
+from crosspeer.peerjs.broker.queues import Queues
+from crosspeer.peerjs.broker.registry import Client, Registry
+from crosspeer.runtime.tasks import Tasks
+from crosspeer.wire.closing import CloseCode
+from crosspeer.wire.peerjs import expire_text
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from crosspeer.peerjs.broker.options import Options
+
+logger = logging.getLogger("crosspeer.peerjs")
+
+MAX_LOGGED: Final = 64
+
+
+class State:
+    """One broker's memory: who is there, what waits, what was counted, and what will be due."""
+
+    def __init__(self, options: Options, clock: Clock) -> None:
+        self.options = options
+        self.limits = options.limits
+        self.clock = clock
+        self.registry = Registry()
+        self.queues = Queues(options.limits, options.expire_timeout, options.cleanup_out_msgs)
+        self.metrics = Metrics(lambda: len(self.registry), lambda: (self.queues.messages, self.queues.size))
+        self.events = Events()
+        self._pulses: Pulses[Client] = Pulses(_heartbeat(options.alive_timeout))
+        self._pulses_due: float | None = None
+        self._alarm = Alarm(clock, self._look)
+        self._tasks = Tasks()
+
+    def enter(self, client: Client) -> None:
+        """A client has registered."""
+        self.registry.add(client)
+        self.metrics.registrations += 1
+        now = self.clock.time()
+        self._pulses.add(client, now)
+        if self._pulses_due is None:
+            self._pulses_due = self._pulses.due(now)
+        self._alarm.set(self._pulses_due)
+
+    def leave(self, client: Client) -> Awaitable[None] | None:
+        """A client's registration ends, if it has not ended before. The result has to be awaited, if there is one."""
+        if not self.registry.remove(client):
+            return None
+        self._pulses.discard(client)
+        if not self.registry:
+            self._pulses_due = None
+            self._alarm.set(self.queues.due(self.clock.time()))
+        return self.events.emit("disconnect", client)
+
+    def heard(self, client: Client, now: float) -> None:
+        """A client gave a sign of life."""
+        self._pulses.heard(client, now)
+
+    def park(self, client: Client, dst: str, kind: str, text: str, now: float) -> bool:
+        """Keep a message for a peer that is not there. False: there is no room."""
+        if not self.queues.put(client.id, dst, kind, text, now):
+            return False
+        self._alarm.set(self.queues.due(now))
+        return True
+
+    def expire(self, absent: str, src: str, now: float) -> None:
+        """Tell a sender that nobody came for its messages."""
+        sender = self.registry.get(src)
+        if sender is not None:
+            sender.send(expire_text(absent, src))
+            self.queues.tell(src, absent, now)
+            self.metrics.expired += 1
+
+    def refused(self, reason: str, id: str, address: str) -> None:
+        """Count and log what was not done. What clients write is never logged as it is, and no payload at all."""
+        self.metrics.refused[reason] += 1
+        logger.info("refused: %s (id %s, from %s)", reason, ascii(id[:MAX_LOGGED]), address or "somewhere")
+
+    # The timer.
+
+    def _look(self, now: float) -> None:
+        for absent, src in self.queues.expire(now):
+            self.expire(absent, src, now)
+        if self._pulses_due is not None and now >= self._pulses_due:
+            self._look_for_signs_of_life(now)
+        self._alarm.set(self.queues.due(now))
+        if self._pulses_due is not None:
+            self._alarm.set(self._pulses_due)
+
+    def _look_for_signs_of_life(self, now: float) -> None:
+        to_ask, gone = self._pulses.look(now)
+        for client in to_ask:
+            client.peer.ping()
+        for client in gone:
+            self._give_up(client)
+        self._pulses_due = self._pulses.due(now)
+
+    def _give_up(self, client: Client) -> None:
+        self.metrics.refused["silent"] += 1
+        client.peer.close(CloseCode.GOING_AWAY, "no sign of life")
+        waiting = self.leave(client)
+        if waiting is not None:
+            self._tasks.start(_finish(waiting))
+
+
+def _heartbeat(alive_timeout: float) -> Heartbeat:
+    """Ask after two thirds of the time. The question may come a sixteenth of that early, so the rest is longer."""
+    interval = alive_timeout * 2 / 3
+    return Heartbeat(interval=interval, timeout=alive_timeout - interval + interval / 16)
+
+
+async def _finish(waiting: Awaitable[None]) -> None:
+    await waiting

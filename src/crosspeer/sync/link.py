@@ -1,0 +1,194 @@
+"""A connection to a backplane that is kept: opened again, checked, and never waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from crosspeer.sync.port import Backend, Receive
+
+logger = logging.getLogger("crosspeer")
+
+OPEN_WITHIN: Final = 5.0
+WRITE_WITHIN: Final = 5.0
+CHECK_EVERY: Final = 3.0
+CHECK_WITHIN: Final = 4.0
+"""Together seconds until a connection that looks alive and is not (row F4) is found out: less than 10."""
+SHORTEST_PAUSE: Final = 0.05
+LONGEST_PAUSE: Final = 1.0
+"""Seconds between two attempts: a backplane that is back is found within two."""
+MAX_WAITING: Final = 8 * 1024 * 1024
+"""Bytes that wait for the backplane. Beyond it the oldest are lost, and counted."""
+BATCH: Final = 512
+"""Publications that are handed over at once."""
+
+
+class Link:
+    """Keeps one backend connected.
+
+    Args:
+        receive: what comes in.
+        changed: called with True when the connection stands, with False when it is lost.
+    """
+
+    def __init__(self, backend: Backend, receive: Receive, changed: Callable[[bool], None]) -> None:
+        self._backend = backend
+        self._receive = receive
+        self._changed = changed
+        self._wanted: dict[str, None] = {}
+        self._held: set[str] = set()
+        self._waiting: deque[tuple[str, bytes]] = deque()
+        self._bytes = 0
+        self._work = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._standing = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.lost = 0
+        """Publications that were lost because the backplane took nothing for too long."""
+
+    @property
+    def is_up(self) -> bool:
+        return self._standing.is_set()
+
+    def start(self) -> None:
+        """Begin to connect, on the running loop."""
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._keep())
+
+    async def wait_up(self, within: float) -> bool:
+        """Wait for the connection. False: it does not stand yet."""
+        try:
+            async with asyncio.timeout(within):
+                await self._standing.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def close(self, within: float = 1.0) -> None:
+        """Hand over what waits, if that is soon done, and disconnect."""
+        if self._task is None:
+            return
+        if self.is_up:
+            try:
+                async with asyncio.timeout(within):
+                    await self._idle.wait()
+            except TimeoutError:
+                pass
+        self._task.cancel()
+        await asyncio.wait({self._task})
+        self._task = None
+
+    def subscribe(self, channel: str) -> None:
+        self._wanted[channel] = None
+        self._wake()
+
+    def unsubscribe(self, channel: str) -> None:
+        self._wanted.pop(channel, None)
+        self._wake()
+
+    def publish(self, channel: str, data: bytes) -> None:
+        """Queue a publication. Never waits."""
+        self._waiting.append((channel, data))
+        self._bytes += len(data)
+        while self._bytes > MAX_WAITING and len(self._waiting) > 1:
+            _, oldest = self._waiting.popleft()
+            self._bytes -= len(oldest)
+            self.lost += 1
+        self._wake()
+
+    # Inside.
+
+    def _wake(self) -> None:
+        self._idle.clear()
+        self._work.set()
+
+    async def _keep(self) -> None:
+        pause = SHORTEST_PAUSE
+        while True:
+            try:
+                async with asyncio.timeout(OPEN_WITHIN):
+                    await self._open()
+                pause = SHORTEST_PAUSE
+                await self._serve()
+            except Exception as error:
+                # Whatever a library raises, and they raise many things, it is a connection that has to be made anew.
+                logger.warning("the connection to the other nodes is lost: %s", _root(error))
+            finally:
+                if self.is_up:
+                    self._standing.clear()
+                    self._changed(False)
+                await self._disconnect()
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _open(self) -> None:
+        await self._backend.open(self._receive)
+        wanted = list(self._wanted)
+        if wanted:
+            await self._backend.subscribe(wanted)
+        self._held = set(wanted)
+        self._standing.set()
+        self._changed(True)
+        self._wake()
+
+    async def _disconnect(self) -> None:
+        try:
+            async with asyncio.timeout(1):
+                await self._backend.close()
+        except Exception as error:
+            logger.debug("closing the connection to the other nodes failed", exc_info=error)
+
+    async def _serve(self) -> None:
+        """Until something fails: one of these ends with an exception, and takes the others along."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._listen())
+            group.create_task(self._pump())
+            group.create_task(self._watch())
+
+    async def _listen(self) -> None:
+        await self._backend.listen()
+        raise ConnectionError("the backplane closed the connection")
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(CHECK_EVERY)
+            async with asyncio.timeout(CHECK_WITHIN):
+                await self._backend.check()
+
+    async def _pump(self) -> None:
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            async with asyncio.timeout(WRITE_WITHIN):
+                await self._adjust()
+            while self._waiting:
+                batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+                self._bytes -= sum(len(data) for _, data in batch)
+                # What fails in here may or may not have arrived: it is not sent twice.
+                async with asyncio.timeout(WRITE_WITHIN):
+                    await self._backend.publish(batch)
+            if not self._work.is_set():
+                self._idle.set()
+
+    async def _adjust(self) -> None:
+        new = [channel for channel in self._wanted if channel not in self._held]
+        if new:
+            await self._backend.subscribe(new)
+            self._held.update(new)
+        old = [channel for channel in self._held if channel not in self._wanted]
+        if old:
+            self._held.difference_update(old)
+            await self._backend.unsubscribe(old)
+
+
+def _root(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -1,0 +1,112 @@
+"""Redis or Valkey, by publish and subscribe: `redis://`, `rediss://`, `unix://`, and through Sentinel `redis+sentinel://`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlsplit
+
+from crosspeer.sync.extras import extra
+
+with extra("redis"):
+    from redis.asyncio import Redis
+    from redis.asyncio.retry import Retry
+    from redis.asyncio.sentinel import Sentinel
+    from redis.backoff import NoBackoff
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from crosspeer.sync.port import Receive
+
+CONNECT_WITHIN = 3.0
+
+
+class RedisBackend:
+    """One connection that receives and one that sends.
+
+    Args:
+        url: as redis-py reads it. `redis+sentinel://host:26379,host2:26379/service/db` asks sentinels for the master.
+        sharded: use shard channels (Redis 7), which a cluster does not copy to every node.
+    """
+
+    max_payload = 4 * 1024 * 1024
+    """Redis takes 512 MB; a batch of this size does not hold its loop up for long."""
+
+    def __init__(self, url: str, *, sharded: bool = False) -> None:
+        self._url = url
+        self._sharded = sharded
+        self._client: Any = None
+        self._pubsub: Any = None
+        self._receive: Receive | None = None
+        self._pong = asyncio.Event()
+        self._subscribed = asyncio.Event()
+
+    async def open(self, receive: Receive) -> None:
+        self._receive = receive
+        # The link tries again, and tells of it: retries in here would hide an outage.
+        options = {
+            "retry": Retry(NoBackoff(), 0),
+            "health_check_interval": 0,
+            "socket_connect_timeout": CONNECT_WITHIN,
+            "protocol": 2,
+        }
+        self._client = _client(self._url, options)
+        await self._client.ping()
+        self._pubsub = self._client.pubsub()
+
+    async def subscribe(self, channels: Sequence[str]) -> None:
+        await (self._pubsub.ssubscribe if self._sharded else self._pubsub.subscribe)(*channels)
+        self._subscribed.set()
+
+    async def unsubscribe(self, channels: Sequence[str]) -> None:
+        await (self._pubsub.sunsubscribe if self._sharded else self._pubsub.unsubscribe)(*channels)
+
+    async def publish(self, batch: Sequence[tuple[str, bytes]]) -> None:
+        command = "SPUBLISH" if self._sharded else "PUBLISH"
+        async with self._client.pipeline(transaction=False) as pipeline:
+            for channel, data in batch:
+                pipeline.execute_command(command, channel, data)
+            await pipeline.execute()
+
+    async def listen(self) -> None:
+        # Before its first subscription there is nothing that one could read from.
+        await self._subscribed.wait()
+        while True:
+            message = await self._pubsub.get_message(timeout=None)
+            if message is None:
+                continue
+            if message["type"] in ("message", "smessage") and self._receive is not None:
+                self._receive(message["channel"].decode(), message["data"])
+            elif message["type"] == "pong":
+                self._pong.set()
+
+    async def check(self) -> None:
+        if self._subscribed.is_set():
+            self._pong.clear()
+            await self._pubsub.ping()
+            await self._pong.wait()
+        await self._client.ping()
+
+    async def close(self) -> None:
+        client, pubsub, self._client, self._pubsub = self._client, self._pubsub, None, None
+        self._subscribed.clear()
+        try:
+            if pubsub is not None:
+                await pubsub.aclose()
+        finally:
+            if client is not None:
+                await client.aclose()
+
+
+def _client(url: str, options: dict[str, Any]) -> Any:
+    parts = urlsplit(url)
+    if parts.scheme != "redis+sentinel":
+        return Redis.from_url(url, **options)
+    service, _, database = parts.path.strip("/").partition("/")
+    hosts = parts.netloc.rpartition("@")[2].split(",")
+    pairs = [(host, int(port or 26379)) for host, _, port in (entry.partition(":") for entry in hosts)]
+    login: dict[str, Any] = {"username": parts.username, "password": parts.password, **dict(parse_qsl(parts.query))}
+    chosen: dict[str, Any] = {name: value for name, value in login.items() if value}
+    sentinel: Any = Sentinel(pairs, **options)  # type: ignore[no-untyped-call]
+    return sentinel.master_for(service or "mymaster", db=int(database or 0), **chosen, **options)

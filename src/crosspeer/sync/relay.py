@@ -1,0 +1,219 @@
+"""A hub's way to the other hubs of its fleet, over any backend."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import re
+import uuid
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from crosspeer.sync.link import Link
+from crosspeer.wire.envelope import (
+    EnvelopeError,
+    Publication,
+    decode,
+    decode_crossws,
+    encode,
+    encode_crossws,
+    entry,
+)
+
+if TYPE_CHECKING:
+    from crosspeer.core.hub import Hub
+    from crosspeer.core.outgoing import Outgoing
+    from crosspeer.sync.port import Backend
+
+logger = logging.getLogger("crosspeer")
+
+ENVELOPE: Final = 64
+"""Bytes that an envelope adds, generously."""
+_PREFIX: Final = re.compile(r"[A-Za-z0-9_-]{1,24}\Z")
+FIRST_CONNECTION: Final = 3.0
+"""Seconds that `start` waits for the backplane. Then the hub serves its own peers, and the rest comes when it can."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """What went between this node and the others."""
+
+    sent: int = 0
+    received: int = 0
+    refused: int = 0
+    """Envelopes that were not understood, and publications that were too big to send."""
+    outages: int = 0
+
+
+class Relay:
+    """Publications to and from the other nodes: one subscription a topic and node, whoever subscribes here.
+
+    Args:
+        backend: what carries them.
+        prefix: names the fleet: hubs with another prefix on the same server hear nothing of each other.
+        crossws: speak crossws's envelope on one channel of that name, so that its nodes understand. Every node then
+            gets every message.
+    """
+
+    def __init__(self, backend: Backend, *, prefix: str = "crosspeer", crossws: str | None = None) -> None:
+        if not _PREFIX.match(prefix):
+            raise ValueError(f"a prefix is at most 24 letters, digits, dashes and underscores, not {prefix!r}")
+        self.node: Final = uuid.uuid4()
+        self.counts: Final = Counts()
+        self._backend = backend
+        self._prefix = prefix
+        self._crossws = crossws
+        self._everywhere = crossws or f"{prefix}:all"
+        self._hub: Hub | None = None
+        self._link: Link | None = None
+        self._interests: Counter[str] = Counter()
+        self._channels: dict[tuple[str, str], str] = {}
+        """Of topics with subscribers here, so that their names are hashed once."""
+        self._gathered: dict[str, list[bytes]] = {}
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the backplane is connected."""
+        return self._link is not None and self._link.is_up
+
+    @property
+    def lost(self) -> int:
+        """Publications that never left, because the backplane took nothing for too long."""
+        return 0 if self._link is None else self._link.lost
+
+    # Sync, for the hub.
+
+    def bind(self, hub: Hub) -> None:
+        if self._hub is not None:
+            raise ValueError("a sync belongs to one hub")
+        self._hub = hub
+
+    def relay(self, namespace: str | None, topic: str, item: Outgoing) -> None:
+        link = self._started()
+        publication = Publication(namespace, topic, item.data)
+        if self._crossws is not None:
+            link.publish(self._crossws, encode_crossws(str(self.node), publication))
+            self.counts.sent += 1
+            return
+        data = entry(publication, item.payload)
+        if len(data) + ENVELOPE > self._backend.max_payload:
+            self.counts.refused += 1
+            logger.error("a publication to %r of %d bytes is too big for the other nodes", topic, len(data))
+            return
+        if not self._gathered:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._gathered.setdefault(self._channel(namespace, topic), []).append(data)
+
+    def interest(self, namespace: str, topic: str, begun: bool) -> None:
+        if self._crossws is not None:
+            return
+        link = self._started()
+        channel = self._channel(namespace, topic)
+        self._interests[channel] += 1 if begun else -1
+        if self._interests[channel] == 0:
+            del self._interests[channel]
+            self._channels.pop((namespace, topic), None)
+            link.unsubscribe(channel)
+        elif begun and self._interests[channel] == 1:
+            self._channels[namespace, topic] = channel
+            link.subscribe(channel)
+
+    async def start(self) -> None:
+        link = self._started()
+        if not await link.wait_up(FIRST_CONNECTION):
+            logger.warning("the other nodes cannot be reached yet; peers of this one are served meanwhile")
+
+    async def close(self) -> None:
+        link, self._link = self._link, None
+        if link is not None:
+            self._flush_to(link)
+            await link.close()
+
+    # Inside.
+
+    def _started(self) -> Link:
+        """The link, made when it is first needed: a hub may be older than its loop, and outlive one."""
+        if self._link is None:
+            self._link = Link(self._backend, self._receive, self._changed)
+            self._link.subscribe(self._everywhere)
+            for channel in self._interests:
+                self._link.subscribe(channel)
+            self._link.start()
+        return self._link
+
+    def _channel(self, namespace: str | None, topic: str) -> str:
+        """A name that no topic can break out of, whatever characters mean something to a backend."""
+        if namespace is None:
+            return self._everywhere
+        known = self._channels.get((namespace, topic))
+        if known is None:
+            name = f"{len(namespace)}:{namespace}{topic}".encode()
+            known = f"{self._prefix}:{hashlib.blake2b(name, digest_size=16).hexdigest()}"
+        return known
+
+    def _flush(self) -> None:
+        if self._link is not None:
+            self._flush_to(self._link)
+
+    def _flush_to(self, link: Link) -> None:
+        """What a turn of the loop has gathered leaves in one envelope a channel."""
+        gathered, self._gathered = self._gathered, {}
+        for channel, entries in gathered.items():
+            self.counts.sent += len(entries)
+            for part in _parts(entries, self._backend.max_payload - ENVELOPE):
+                link.publish(channel, encode(self.node.bytes, part))
+
+    def _changed(self, up: bool) -> None:
+        if up:
+            logger.info("connected to the other nodes")
+        else:
+            self.counts.outages += 1
+
+    def _receive(self, channel: str, data: bytes) -> None:
+        hub = self._hub
+        if hub is None:
+            return
+        try:
+            publications = self._read(channel, data, hub.limits.max_message_size)
+        except EnvelopeError as error:
+            self.counts.refused += 1
+            logger.debug("an envelope on %r was dropped: %s", channel, error)
+            return
+        for namespace, topic, message in publications:
+            self.counts.received += 1
+            try:
+                hub.deliver(topic, message, namespace=namespace)
+            except Exception as error:
+                logger.error("a publication to %r was not delivered", topic, exc_info=error)
+
+    def _read(self, channel: str, data: bytes, most: int) -> list[Publication]:
+        if self._crossws is not None:
+            node, publication = decode_crossws(data, most)
+            return [] if node == str(self.node) else [publication]
+        envelope = decode(data, most)
+        if envelope.node == self.node.bytes:
+            return []
+        for publication in envelope.publications:
+            if self._channel(publication.namespace, publication.topic) != channel:
+                raise EnvelopeError("a publication on the channel of another topic")
+        return envelope.publications
+
+
+def _parts(entries: list[bytes], most: int) -> list[list[bytes]]:
+    """Batches of at most so many bytes."""
+    parts: list[list[bytes]] = [[]]
+    size = 0
+    for data in entries:
+        if size + len(data) > most and parts[-1]:
+            parts.append([])
+            size = 0
+        parts[-1].append(data)
+        size += len(data)
+    return parts
+
+
+def health(relay: Any) -> dict[str, Any]:
+    """What a health endpoint says of it."""
+    return {"status": "ok" if relay.is_up else "degraded", "node": str(relay.node), "outages": relay.counts.outages}

@@ -1,0 +1,7 @@
+"""Peers that are forwarded to an upstream WebSocket: `crosspeer.proxy`."""
+
+from crosspeer.upstream.link import UpstreamClosed
+from crosspeer.upstream.options import Options
+from crosspeer.upstream.proxy import Proxy, proxy
+
+__all__ = ["Options", "Proxy", "UpstreamClosed", "proxy"]

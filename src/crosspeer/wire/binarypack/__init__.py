@@ -1,0 +1,13 @@
+"""BinaryPack: how PeerJS writes values on its data channels. MessagePack's cousin, with strings and binary of its own.
+
+The bytes are those of the npm package `peerjs-js-binarypack` 2.1, but where its writer or its reader is wrong: this
+writer chooses a form that JavaScript reads exactly, and this reader takes the bytes at their word.
+"""
+
+from __future__ import annotations
+
+from crosspeer.wire.binarypack.pack import PackError, pack
+from crosspeer.wire.binarypack.tags import MAX_DEPTH, MAX_ITEMS
+from crosspeer.wire.binarypack.unpack import UnpackError, unpack
+
+__all__ = ["MAX_DEPTH", "MAX_ITEMS", "PackError", "UnpackError", "pack", "unpack"]

@@ -1,0 +1,184 @@
+"""The reader. Whatever the bytes, it ends soon, takes memory in proportion, and raises nothing but `UnpackError`."""
+
+from __future__ import annotations
+
+import struct
+from struct import Struct
+from typing import TYPE_CHECKING, Any, Final
+
+from crosspeer.wire.binarypack import tags
+from crosspeer.wire.binarypack.tags import ARRAY, BINARY, MAP, MAX_DEPTH, MAX_ITEMS, NEGATIVE, TEXT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class UnpackError(ValueError):
+    """The bytes hold no value, or one beyond the limits."""
+
+
+def unpack(data: bytes | bytearray | memoryview, *, max_depth: int = MAX_DEPTH, max_items: int = MAX_ITEMS) -> Any:
+    """Read the first value; what follows it is ignored, as upstream does.
+
+    Binary is `bytes`; undefined and the reserved tags are None. Keys that are no text become the text that JavaScript
+    makes of them. An array that ends too early is an error here; upstream fills it up with zeros.
+
+    Args:
+        max_depth: arrays and maps inside of one another.
+        max_items: items of all arrays and maps together.
+
+    Raises:
+        UnpackError: the bytes end too early, a text or a key is none, or a limit is passed.
+    """
+    try:
+        return _read(data if type(data) is bytes else bytes(data), 0, 1, max_depth, [max_items])[0][0]
+    except (IndexError, struct.error):
+        raise _ended() from None
+
+
+_NUMBERS: Final[dict[int, tuple[int, Callable[[bytes, int], tuple[Any]]]]] = {
+    tag: (number.size, number.unpack_from)
+    for tag, number in {
+        tags.FLOAT64: Struct(">d"),
+        tags.UINT8: Struct(">B"),
+        tags.UINT16: Struct(">H"),
+        tags.UINT32: Struct(">I"),
+        tags.UINT64: Struct(">Q"),
+        tags.INT8: Struct(">b"),
+        tags.INT16: Struct(">h"),
+        tags.INT32: Struct(">i"),
+        tags.INT64: Struct(">q"),
+        tags.FLOAT32: Struct(">f"),
+    }.items()
+}
+_LENGTHS: Final = {
+    tags.TEXT16: (TEXT, 2),
+    tags.TEXT32: (TEXT, 4),
+    tags.BINARY16: (BINARY, 2),
+    tags.BINARY32: (BINARY, 4),
+    tags.ARRAY16: (ARRAY, 2),
+    tags.ARRAY32: (ARRAY, 4),
+    tags.MAP16: (MAP, 2),
+    tags.MAP32: (MAP, 4),
+}
+"""What the long forms hold, and how many bytes their length takes."""
+
+
+def _read(data: bytes, place: int, count: int, depth: int, room: list[int]) -> tuple[list[Any], int]:  # noqa: C901
+    """Read so many values from a place on, and say where they ended.
+
+    One loop for all kinds, the commonest first: a call for each value would cost as much as everything else.
+
+    Args:
+        room: one number, the items that may still come.
+
+    Raises:
+        IndexError, struct.error: the bytes have ended.
+    """
+    end = len(data)
+    values: list[Any] = []
+    add = values.append
+    for _ in range(count):
+        tag = data[place]
+        place += 1
+        if tag < MAP:
+            add(tag)
+            continue
+        if tag < tags.NONE:
+            kind, length = tag & 0xF0, tag & 0x0F
+        elif tag >= NEGATIVE:
+            add(tag - 0x100)
+            continue
+        elif (number := _NUMBERS.get(tag)) is not None:
+            add(number[1](data, place)[0])
+            place += number[0]
+            continue
+        elif (long := _LENGTHS.get(tag)) is not None:
+            kind, size = long
+            length = int.from_bytes(data[place : place + size], "big")
+            place += size
+        else:
+            add(None if tag != tags.TRUE and tag != tags.FALSE else tag == tags.TRUE)
+            continue
+        # An item takes a byte at least, and a pair two: what cannot come is refused before anything is made for it.
+        stop = place + length
+        if stop > end:
+            raise _ended()
+        if kind == TEXT:
+            try:
+                add(data[place:stop].decode())
+            except UnicodeDecodeError:
+                add(_loose(data[place:stop], room))
+            place = stop
+        elif kind == BINARY:
+            add(data[place:stop])
+            place = stop
+        else:
+            if not depth:
+                raise UnpackError("arrays and maps are nested too deeply")
+            if kind == MAP:
+                length += length
+            room[0] -= length
+            if room[0] < 0:
+                raise UnpackError("too many items in one message")
+            items, place = _read(data, place, length, depth - 1, room)
+            add(items if kind == ARRAY else _map(items))
+    return values, place
+
+
+_ALL_TEXT: Final = {str}
+
+
+def _map(items: list[Any]) -> dict[str, Any]:
+    keys = items[::2]
+    if keys and set(map(type, keys)) != _ALL_TEXT:
+        keys = [_key(key) for key in keys]
+    return dict(zip(keys, items[1::2], strict=True))
+
+
+def _key(key: Any) -> str:
+    """The text that JavaScript makes of a key."""
+    if isinstance(key, str):
+        return key
+    if key is None or isinstance(key, bool):
+        return {None: "null", True: "true", False: "false"}[key]
+    if isinstance(key, float):
+        return str(int(key)) if key.is_integer() else repr(key)
+    if isinstance(key, int):
+        return str(key)
+    raise UnpackError("a key of a map is no text")
+
+
+def _loose(data: bytes, room: list[int]) -> str:
+    """Read a text that is no sound UTF-8 as upstream's reader does: Latin-1 below 0xA0, else UTF-8 with loose checks.
+
+    Raises:
+        UnpackError: a character would be beyond U+10FFFF, or it is long: this is slow, and counts as items.
+    """
+    room[0] -= len(data)
+    if room[0] < 0:
+        raise UnpackError("too much text that is no UTF-8")
+    codes: list[int] = []
+    rest = iter(data)
+    for byte in rest:
+        if byte < 0xA0:
+            codes.append(byte)
+            continue
+        if 0xC0 <= byte < 0xE0:
+            code, more = byte & 0x1F, 1
+        elif 0xE0 <= byte < 0xF0:
+            code, more = byte & 0x0F, 2
+        else:
+            # Upstream takes every other byte for the head of four, and keeps what is wrong in it.
+            code, more = byte ^ 0xF0, 3
+        for _ in range(more):
+            code = code << 6 | next(rest, 0) & 0x3F
+        if code > 0x10FFFF:
+            raise UnpackError("a text is no UTF-8")
+        codes.append(code)
+    # Halves of surrogate pairs join up; what is left alone becomes U+FFFD.
+    return "".join(map(chr, codes)).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _ended() -> UnpackError:
+    return UnpackError("the bytes end in the middle of a value")

@@ -1,0 +1,152 @@
+"""The messages between a PeerJS client and its broker: JSON objects, one in a WebSocket frame.
+
+They are the same from `peerjs` 0.3 to 1.5. The payload of a message is the business of its two ends: it passes as the
+text that its sender wrote, once it has turned out to be JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final, NoReturn
+
+OPEN: Final = "OPEN"
+HEARTBEAT: Final = "HEARTBEAT"
+OFFER: Final = "OFFER"
+ANSWER: Final = "ANSWER"
+CANDIDATE: Final = "CANDIDATE"
+LEAVE: Final = "LEAVE"
+EXPIRE: Final = "EXPIRE"
+ID_TAKEN: Final = "ID-TAKEN"
+ERROR: Final = "ERROR"
+
+SIGNALS: Final = frozenset({OFFER, ANSWER, CANDIDATE})
+"""What makes a connection: relayed, and kept a while for a peer that is not there yet."""
+PARTINGS: Final = frozenset({LEAVE, EXPIRE})
+"""What ends one: relayed to a peer that is there, else dropped."""
+
+MAX_DEPTH: Final = 64
+"""Arrays and objects inside of one another in a message; browsers send five."""
+MAX_ID_LENGTH: Final = 64
+
+HEARTBEAT_TEXT: Final = '{"type":"HEARTBEAT"}'
+"""A heartbeat as every client writes it."""
+OPEN_TEXT: Final = '{"type":"OPEN"}'
+ID_TAKEN_TEXT: Final = '{"type":"ID-TAKEN","payload":{"msg":"ID is taken"}}'
+
+NO_PARAMETERS: Final = "No id, token, or key supplied to websocket server"
+INVALID_KEY: Final = "Invalid key provided"
+INVALID_TOKEN: Final = "Invalid token provided"
+INVALID_ID: Final = "Invalid id"
+LIMIT_EXCEEDED: Final = "Server has reached its concurrent user limit"
+
+_ID: Final = re.compile(r"[A-Za-z0-9]+(?:[ _-][A-Za-z0-9]+)*")
+_SPACE: Final = " \t\n\r"
+
+
+class BadMessage(ValueError):
+    """A frame that holds no message. The text is meant for its sender."""
+
+
+class Signal:
+    """One message of a client, as far as a broker looks at it."""
+
+    __slots__ = ("body", "dst", "payload", "type")
+
+    def __init__(self, body: dict[str, Any], payload: str | None) -> None:
+        self.body = body
+        """All of it, parsed."""
+        self.type: Any = body.get("type")
+        self.dst: Any = body.get("dst")
+        self.payload = payload
+        """The JSON text of its payload, None if it has none."""
+
+    def relayed(self, src: str) -> str:
+        """The message as its receiver gets it: of this sender, and without what else stood in it.
+
+        The type and both ids have to be checked before.
+        """
+        head = f'{{"type":"{self.type}","src":"{src}","dst":"{self.dst}"'
+        return head + "}" if self.payload is None else f'{head},"payload":{self.payload}}}'
+
+
+def parse(data: str | bytes) -> Signal:
+    """Read a client's frame.
+
+    Raises:
+        BadMessage: it is no JSON object, nested too deeply, or has a number that JSON cannot hold.
+    """
+    try:
+        text = data if isinstance(data, str) else data.decode()
+        if not text.startswith("{"):
+            text = text.strip(_SPACE)
+        body, end = _raw_decode(text)
+        if end != len(text) and text[end:].strip(_SPACE):
+            raise BadMessage("more than one JSON value")
+    except BadMessage:
+        raise
+    except (ValueError, RecursionError):
+        raise BadMessage("not JSON") from None
+    if not isinstance(body, dict):
+        raise BadMessage("not a JSON object")
+    if _opened(text) > MAX_DEPTH and _is_deeper(body, MAX_DEPTH):
+        raise BadMessage("nested too deeply")
+    return Signal(body, _payload(text, body))
+
+
+def is_valid_id(text: str) -> bool:
+    """Whether a peer may have this id: the rule of the `peerjs` client, and a length."""
+    return len(text) <= MAX_ID_LENGTH and _ID.fullmatch(text) is not None
+
+
+def error_text(message: str) -> str:
+    """What tells a client that its broker refuses something. A browser's client leaves the broker then."""
+    return _write({"type": ERROR, "payload": {"msg": message}})
+
+
+def expire_text(absent: str, to: str) -> str:
+    """What tells the sender of an offer that nobody came for it."""
+    return _write({"type": EXPIRE, "src": absent, "dst": to})
+
+
+def leave_text(gone: str, to: str) -> str:
+    """What tells the sender of a message that its receiver is gone."""
+    return _write({"type": LEAVE, "src": gone, "dst": to})
+
+
+def _payload(text: str, body: dict[str, Any]) -> str | None:
+    """The text of the payload, as it was written wherever that can be seen at once."""
+    if "payload" not in body:
+        return None
+    # The form in which `peerjs` writes. All of it is JSON with no other keys, so what stands between is the payload;
+    # a key that comes twice has the same value at both ends.
+    head, tail = f'{{"type":"{body.get("type")}","payload":', f',"dst":"{body.get("dst")}"}}'
+    if len(body) == 3 and text.startswith(head) and text.endswith(tail):
+        return text[len(head) : -len(tail)]
+    try:
+        return _write(body["payload"])
+    except (ValueError, RecursionError):
+        raise BadMessage("a number is too large") from None
+
+
+def _opened(text: str) -> int:
+    """How many arrays and objects there can be at most: quicker to find than their depth, and mostly enough."""
+    return text.count("{") + (text.count("[") if "[" in text else 0)
+
+
+def _is_deeper(value: Any, most: int) -> bool:
+    level = [value]
+    for _ in range(most):
+        level = [inner for outer in level for inner in (outer.values() if isinstance(outer, dict) else outer)]
+        level = [inner for inner in level if isinstance(inner, (dict, list))]
+        if not level:
+            return False
+    return True
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise BadMessage(f"{name} is no JSON")
+
+
+_raw_decode: Final = json.JSONDecoder(parse_constant=_refuse_constant).raw_decode
+_write: Final = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode

@@ -1,0 +1,68 @@
+"""Nodes of a fleet in one process, for the tests of backends."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from crosspeer import Hub
+from crosspeer.sync import Relay, open_backend
+from crosspeer.testing.contracts.harness import Recorder
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from brokers import Broker
+    from crosspeer import Message, Peer
+
+WITHIN = 20.0
+
+
+class Chat(Recorder):
+    """Subscribes to the topics that the path names, and publishes what comes to the first of them."""
+
+    def open(self, peer: Peer) -> None:
+        for topic in peer.request.query_params.getlist("topic"):
+            peer.subscribe(topic)
+        super().open(peer)
+
+    def message(self, peer: Peer, message: Message) -> None:
+        peer.publish(peer.request.query_params["topic"], message.data)
+
+
+def node(broker: Broker, **options: Any) -> Hub:
+    return Hub(Chat(), sync=Relay(open_backend(broker.url), **options))
+
+
+@asynccontextmanager
+async def nodes(broker: Broker, count: int, **options: Any) -> AsyncIterator[list[Hub]]:
+    hubs = [node(broker, **options) for _ in range(count)]
+    try:
+        for hub in hubs:
+            assert hub.sync is not None
+            await hub.sync.start()
+            assert relay_of(hub).is_up
+        yield hubs
+    finally:
+        for hub in hubs:
+            await hub.close()
+
+
+def relay_of(hub: Hub) -> Relay:
+    assert isinstance(hub.sync, Relay)
+    return hub.sync
+
+
+async def until(true: Any) -> None:
+    async with asyncio.timeout(WITHIN):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
+async def settled(*hubs: Hub) -> None:
+    """Wait until what each node wants to receive is subscribed to at the backplane."""
+    for hub in hubs:
+        link = relay_of(hub)._link
+        assert link is not None
+        await until(lambda link=link: link._idle.is_set() and link._held == set(link._wanted))

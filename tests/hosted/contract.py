@@ -1,0 +1,42 @@
+"""The adapter contract, and what is to be asked of the adapters for foreign servers alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx
+
+from crosspeer.core.hub import Hub
+from crosspeer.testing.contracts import AdapterContract
+from crosspeer.testing.contracts.adapter import Echo
+
+if TYPE_CHECKING:
+    from hosted.application import HostHarness
+
+
+class HostedContract(AdapterContract):
+    """The contract as it runs in a server's process."""
+
+    async def test_the_adapter_knows_what_its_server_can_do(self, harness: HostHarness) -> None:
+        recorder = Echo()
+        hub = Hub(recorder)
+        async with harness.serve(hub) as connect, connect("/"):
+            await recorder.wait_for("open")
+            (session,) = hub.sessions()
+            assert session.transport.capabilities == harness.capabilities
+
+    async def test_a_plain_request_is_answered_426(self, harness: HostHarness) -> None:
+        async with harness.serve(Hub(Echo())), httpx.AsyncClient(trust_env=False) as client:
+            answer = await client.get(harness.url)
+        assert answer.status_code == 426
+        assert answer.headers["upgrade"] == "websocket"
+        assert answer.text == "WebSocket upgrade is required."
+
+    async def test_a_plain_request_goes_to_the_other_application(self, harness: HostHarness) -> None:
+        async with (
+            harness.serve(Hub(Echo()), http=harness.page) as connect,
+            httpx.AsyncClient(trust_env=False) as client,
+            connect("/"),
+        ):
+            answer = await client.get(harness.url + "/page")
+        assert (answer.status_code, answer.text) == (200, "the page")

@@ -1,0 +1,115 @@
+"""The servers that the contract runs on: how each is started, and what it cannot do."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from typing import Any
+
+from crosspeer.adapters import asgi, rsgi
+from crosspeer.core.transport import Capabilities
+
+ASGI = Capabilities(ping=False, terminate=False)
+"""What a server can do that does all that ASGI has words for."""
+NO_PING = "ASGI has no words for pings: the server answers them itself."
+NO_TERMINATE = (
+    "ASGI has no words for dropping a connection: the server ends it as it ends one whose application returned."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """One way of running one server."""
+
+    module: str
+    """What `python -m` runs."""
+    options: tuple[str, ...] = ()
+    listen: tuple[str, ...] = ()
+    """The options that hand it a listening socket; `{fd}` is the descriptor. Empty: it binds a port itself."""
+    port: tuple[str, ...] = ()
+    """The options that name the port, for a server which binds it itself."""
+    target: str = "hosted.application:application"
+    adapter: Any = asgi.Adapter
+    capabilities: Capabilities = ASGI
+    noise: tuple[str, ...] = ()
+    """What it logs as an error though nothing is wrong."""
+
+
+UVICORN = Server(
+    module="uvicorn",
+    options=("--no-access-log",),
+    listen=("--fd", "{fd}"),
+    # Said after every refusal by a response (uvicorn 0.54).
+    noise=("ASGI callable returned without completing handshake.",),
+)
+GUNICORN = Server(
+    module="gunicorn",
+    options=("--workers", "1", "--no-control-socket", "--graceful-timeout", "5", "--worker-class", "asgi"),
+    listen=("--bind", "fd://{fd}"),
+    capabilities=replace(ASGI, denial_status=False, denial_response=False, close_reason_received=False),
+)
+GRANIAN = Server(
+    module="granian",
+    options=("--interface", "asgi", "--workers", "1", "--no-access-log"),
+    port=("--host", "127.0.0.1", "--port", "{port}"),
+    capabilities=replace(ASGI, response_headers=False, close_reason_received=False, lost_connection=False),
+)
+
+SERVERS = {
+    "uvicorn": UVICORN,
+    "uvicorn-wsproto": replace(UVICORN, options=(*UVICORN.options, "--ws", "wsproto")),
+    "uvicorn-websockets": replace(UVICORN, options=(*UVICORN.options, "--ws", "websockets")),
+    "gunicorn-uvicorn": replace(
+        GUNICORN,
+        options=(*GUNICORN.options[:-1], "uvicorn.workers.UvicornWorker"),
+        capabilities=UVICORN.capabilities,
+        noise=UVICORN.noise,
+    ),
+    "hypercorn": Server(
+        module="hypercorn",
+        listen=("--bind", "fd://{fd}"),
+        capabilities=replace(ASGI, close_code_received=False, close_reason_received=False, lost_connection=False),
+    ),
+    "granian": GRANIAN,
+    "granian-rsgi": replace(
+        GRANIAN,
+        options=("--interface", "rsgi", *GRANIAN.options[2:]),
+        target="hosted.application:rsgi_application",
+        adapter=rsgi.Adapter,
+        capabilities=replace(
+            ASGI,
+            denial_response=False,
+            response_headers=False,
+            subprotocol=False,
+            close_code_received=False,
+            close_reason_received=False,
+            close_code_sent=False,
+            close_reason_sent=False,
+        ),
+    ),
+    "daphne": Server(
+        module="daphne",
+        options=("--verbosity", "0"),
+        listen=("--fd", "{fd}"),
+        capabilities=replace(
+            ASGI,
+            denial_status=False,
+            denial_response=False,
+            response_headers=False,
+            close_reason_received=False,
+            close_code_echoed=False,
+            low_close_codes=False,
+            close_reason_sent=False,
+            empty_binary=False,
+            backpressure=False,
+        ),
+    ),
+    "gunicorn": GUNICORN,
+}
+
+
+def command(name: str, *, fd: int, port: int) -> list[str]:
+    """The command line that starts a server on a listening socket, or on a port of its own."""
+    server = SERVERS[name]
+    where = [option.format(fd=fd, port=port) for option in (*server.listen, *server.port)]
+    return [sys.executable, "-m", server.module, *server.options, *where, server.target]
