@@ -6,7 +6,7 @@ BIN := .venv/bin
 CARGO_LINT = cd engine && cargo fmt --check && cargo clippy --quiet --all-targets -- -D warnings
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench clean
+.PHONY: help setup demo test test-slow fuzz lint format bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
@@ -21,6 +21,14 @@ test: ## Install what the tests need and run them all
 	@PYTHON="$(PYTHON)" scripts/setup test
 	@if command -v cargo >/dev/null; then cargo test --quiet --manifest-path engine/Cargo.toml --package crosspeer-core; fi
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-slow: ## Run the tests that take ten thousand peers
+	@PYTHON="$(PYTHON)" scripts/setup test
+	@$(BIN)/python -m pytest -m slow -s $(ARGS)
+
+fuzz: ## Feed made-up bytes to both engines, FUZZ_SECONDS (10) for each target
+	@PYTHON="$(PYTHON)" scripts/setup test
+	@PYTHON="$(PYTHON)" scripts/fuzz $(ARGS)
 
 lint: ## Check format, style, types and the direction of imports
 	@PYTHON="$(PYTHON)" scripts/setup test lint

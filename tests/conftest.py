@@ -1,20 +1,36 @@
-"""What all tests share: contract tests of foreign servers run in the server's process, and properties are tried with
-the same examples in every run, but where `make fuzz` explores."""
+"""What all tests share: contract tests of foreign servers run in the server's process, and results are kept."""
 
 from __future__ import annotations
 
-import pytest
-from hypothesis import HealthCheck, settings
+from collections.abc import Generator
 
+import pytest
+
+from compatibility.results import RESULTS, Results
 from hosted.process import run_in_process
 
-settings.register_profile("steady", max_examples=200, derandomize=True, database=None, deadline=None)
-settings.register_profile(
-    "explore", max_examples=500, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.load_profile("steady")
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[RESULTS] = Results()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # It looks at what all the others found.
+    items.sort(key=lambda item: item.name == "test_the_page_says_what_this_run_found")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     return run_in_process(pyfuncitem) or None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    item.config.stash[RESULTS].note(item, report)
+    return report
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    session.config.stash[RESULTS].save()

@@ -84,14 +84,14 @@ async def sanic(app: sanic.Sanic) -> AsyncIterator[str]:
         await server.startup()
         await server.before_start()
         await server.after_start()
-        yield address(listener)
-        await server.before_stop()
+        try:
+            yield address(listener)
+        finally:
+            await server.before_stop()
     finally:
         server.close()
         for connection in tuple(server.connections):
             connection.abort()
-        await server.after_stop()
-        type(app).unregister_app(app)
 
 
 @asynccontextmanager
@@ -145,8 +145,11 @@ async def _hub_on_sanic(hub: Hub) -> AsyncIterator[str]:
     adapter = Adapter(hub, shutdown_timeout=SHUTDOWN)
     adapter.attach(app, "/", name="root")
     adapter.attach(app, "/<path:path>")
-    async with sanic(app) as url:
-        yield url
+    try:
+        async with sanic(app) as url:
+            yield url
+    finally:
+        Sanic.unregister_app(app)
 
 
 @asynccontextmanager

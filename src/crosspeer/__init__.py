@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from crosspeer.core.errors import CrosspeerError, LimitExceeded, MissingExtra
+from crosspeer.core.errors import CrosspeerError, LimitExceeded, MissingExtra, StreamClosed
 from crosspeer.core.heartbeat import Heartbeat
 from crosspeer.core.hooks import CloseDetails, Hooks, define_hooks
 from crosspeer.core.hub import Hub
@@ -13,16 +13,24 @@ from crosspeer.core.limits import Limits
 from crosspeer.core.message import Message
 from crosspeer.core.peer import Peer
 from crosspeer.core.request import Request, Response
+from crosspeer.core.sse import SSE
 from crosspeer.core.upgrade import Upgrade
+from crosspeer.runtime.eventstream import EventStream
+from crosspeer.runtime.replay import Replay
 from crosspeer.wire.deflate import Deflate
+from crosspeer.wire.sse import Event
 
 if TYPE_CHECKING:
     from crosspeer.server import Routes, Server, serve
+    from crosspeer.upstream import proxy
 
 __all__ = [
+    "SSE",
     "CloseDetails",
     "CrosspeerError",
     "Deflate",
+    "Event",
+    "EventStream",
     "Heartbeat",
     "Hooks",
     "Hub",
@@ -31,22 +39,26 @@ __all__ = [
     "Message",
     "MissingExtra",
     "Peer",
+    "Replay",
     "Request",
     "Response",
     "Routes",
     "Server",
+    "StreamClosed",
     "Upgrade",
     "define_hooks",
+    "proxy",
     "serve",
 ]
 
 __version__ = "0.1.0"
 
-_OF_THE_SERVER = frozenset({"Routes", "Server", "serve"})
+_LATER = {name: "crosspeer.server" for name in ("Routes", "Server", "serve")} | {"proxy": "crosspeer.upstream"}
+"""Names that are imported when they are asked for, with the libraries under them."""
 
 
 def __getattr__(name: str) -> Any:
     """Import the default server when it is asked for: who mounts an adapter in another server does not need it."""
-    if name in _OF_THE_SERVER:
-        return getattr(import_module("crosspeer.server"), name)
+    if name in _LATER:
+        return getattr(import_module(_LATER[name]), name)
     raise AttributeError(f"module 'crosspeer' has no attribute {name!r}")

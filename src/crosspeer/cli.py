@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from crosspeer import __version__
+from crosspeer.cli_peerserver import peerserver
+from crosspeer.core.errors import MissingExtra
 from crosspeer.core.hosts import HostNames
 from crosspeer.server.engine import ENVIRONMENT, NAMES, EngineError
 from crosspeer.server.logs import LEVELS, configure_logging
@@ -17,6 +19,8 @@ from crosspeer.server.reload import serve_with_reload
 from crosspeer.server.serve import serve
 from crosspeer.server.server import bind
 from crosspeer.server.target import TargetError, load_target
+from crosspeer.server.workers import serve_with_workers
+from crosspeer.sync import connect
 
 if TYPE_CHECKING:
     import socket
@@ -28,6 +32,9 @@ _FILE = click.Path(exists=True, dir_okay=False)
 @click.version_option(__version__, prog_name="crosspeer")
 def main() -> None:
     """Real-time peers for Python."""
+
+
+main.add_command(peerserver)
 
 
 @main.command("serve")
@@ -49,8 +56,14 @@ def main() -> None:
     metavar="NAME",
     help="Name that clients may connect to, for a proxy before a loopback address; * for any. May be repeated.",
 )
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 256), help="Processes on the port.")
+@click.option(
+    "--sync", metavar="URL", help="Share topics with other nodes: redis://, nats://, postgres:// or local:///path."
+)
 @click.option("--log-level", default="info", show_default=True, type=click.Choice(LEVELS), help="What to log.")
-def serve_command(target: str, host: str, port: int, reload: bool, log_level: str, **options: Any) -> None:
+def serve_command(
+    target: str, host: str, port: int, reload: bool, workers: int, log_level: str, **options: Any
+) -> None:
     """Serve TARGET over HTTP and WebSocket.
 
     TARGET is a folder that holds routes/ (and public/, served as static files), a routes folder itself, or
@@ -64,6 +77,12 @@ def serve_command(target: str, host: str, port: int, reload: bool, log_level: st
     configure_logging(log_level)
     _check_certificate(options["ssl_certfile"], options["ssl_keyfile"])
     options["allowed_hosts"] = _checked_hosts(options["allowed_hosts"])
+    if reload and workers > 1:
+        _fail("--reload goes with one worker")
+    _check_sync(options["sync"])
+    if workers > 1:
+        _bind(host, port).close()
+        sys.exit(serve_with_workers(workers, target, host, port, log_level, options))
     sock = _bind(host, port)
     try:
         if reload:
@@ -85,6 +104,14 @@ def _check_certificate(certfile: str | None, keyfile: str | None) -> None:
         ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certfile, keyfile)
     except (ssl.SSLError, OSError) as error:
         _fail(f"{certfile} and its key cannot be used: {error.strerror or error}; give PEM files of a pair")
+
+
+def _check_sync(url: str | None) -> None:
+    if url is not None:
+        try:
+            connect(url)
+        except (ValueError, MissingExtra) as error:
+            _fail(str(error))
 
 
 def _checked_hosts(hosts: tuple[str, ...]) -> tuple[str, ...] | None:

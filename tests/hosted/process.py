@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,7 +119,20 @@ class Process:
             finally:
                 if request is not None:
                     request.close()
+        if server.port:
+            self._await_port(host, port)
         self._line.settimeout(ANSWER)
+
+    def _await_port(self, host: str, port: int) -> None:
+        """The application of a server that binds the port itself may start before it listens."""
+        deadline = time.monotonic() + START
+        while time.monotonic() < deadline:
+            try:
+                socket.create_connection((host, port), START).close()
+                return
+            except ConnectionRefusedError:
+                time.sleep(0.01)
+        pytest.fail(f"{self._name} does not listen:\n{self._output()}", pytrace=False)
 
     def _read_line(self) -> bytes:
         assert self._line is not None

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import itertools
 import random
+import zlib
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
+from crosspeer.wire.deflate import Inflater
 from crosspeer.wire.frames import (
-    MAX_EMPTY_FRAGMENTS,
+    COMPRESSED,
+    FREE_FRAGMENTS,
     FrameReader,
     ProtocolError,
     decode_close,
@@ -136,12 +139,26 @@ def test_close_frames_come_back(code: int, reason: str) -> None:
     assert decode_close(encode_close(code, reason)[2:]) == (code, reason)
 
 
-def test_empty_fragments_have_a_budget_and_small_ones_do_not() -> None:
-    """Row W4: a million empty fragments end, and Autobahn's 9.3.1 (fragments of 64 bytes) still passes."""
+def test_small_fragments_have_a_budget_that_conformance_fits_in() -> None:
+    """Row W4: a million empty fragments end, or of one byte, and Autobahn's 9.3.1 (fragments of 64 bytes) passes."""
     start, piece = frame(BINARY), frame(CONT)
-    assert read(start + piece * MAX_EMPTY_FRAGMENTS) == [1008]
+    assert read(start + piece * (FREE_FRAGMENTS - 1)) == []
+    assert read(start + piece * FREE_FRAGMENTS) == [1008]
+    assert read(start + frame(CONT, b"x") * 5000) == [1008]
     small = frame(CONT, b"x" * 64)
     assert read(start + small * 1000 + frame(FIN | CONT)) == [(BINARY, b"x" * 64_000)]
+    assert read(start + small * 5000 + frame(FIN | CONT), limit=1_000_000) == [(BINARY, b"x" * 320_000)]
+
+
+@pytest.mark.parametrize(("first", "code"), [(b"\xff", 1007), (b"", 1009)])
+def test_the_first_wrong_byte_of_a_compressed_text_decides(first: bytes, code: int) -> None:
+    bomb = zlib.compressobj(9, zlib.DEFLATED, -15)
+    data = bomb.compress(first + bytes(5000)) + bomb.flush(zlib.Z_SYNC_FLUSH)
+    reader = FrameReader(1000, Inflater(False, 1000, lambda excess: True))
+    reader.feed(frame(FIN | COMPRESSED | TEXT, data[:-4]))
+    with pytest.raises(ProtocolError) as refused:
+        reader.next()
+    assert refused.value.code == code
 
 
 @pytest.mark.parametrize("size", [10, 11])

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from starlette.responses import PlainTextResponse, Response
 
+from crosspeer.adapters import sse
 from crosspeer.adapters.dialects import DENIAL, dialect_of
 from crosspeer.core.hooks import CloseDetails, HooksLike
 from crosspeer.core.hub import Hub, as_hub
@@ -74,6 +75,10 @@ class Adapter:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
             await self._serve_peer(scope, receive, send)
+        elif sse.concerns(scope) and await sse.serve(
+            self.hub, _mended(scope), receive, send, is_last=self._http is None
+        ):
+            return
         elif self._http is not None:
             await self._http({**scope, HUB_KEY: self.hub}, receive, send)
         elif scope["type"] == "lifespan":

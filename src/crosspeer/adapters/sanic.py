@@ -55,7 +55,7 @@ class Adapter:
         """The request handler, for those who add their routes themselves."""
         self._shutdown_timeout = shutdown_timeout
 
-    def attach(self, app: sanic.Sanic[Any, Any] | sanic.Blueprint, path: str, *, name: str = "peers") -> None:
+    def attach(self, app: sanic.Sanic[Any, Any] | sanic.Blueprint, path: str, *, name: str = "crosspeer") -> None:
         """Serve peers on a path, in Sanic's notation, and part with them when the server stops.
 
         Args:

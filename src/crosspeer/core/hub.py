@@ -96,7 +96,7 @@ class Hub:
         self._namespace = namespace or (lambda request: request.scope["path"])
         self._origin_allowed = origin_check(origins)
         self._host_allowed = host_check(allowed_hosts)
-        self.sync = _open(sync) if isinstance(sync, str) else sync
+        self.sync: Sync | None = None
         """The way to other hubs, None for a hub that is alone."""
         self._tables: dict[int, tuple[HooksLike, HookTable]] = {}
         self.fanout = SessionFanout()
@@ -104,9 +104,8 @@ class Hub:
         self._fanouts: list[Fanout] = [self.fanout]
         self._connections = 0
         self._closing = 0
-        if self.sync is not None:
-            self.sync.bind(self)
-            self.fanout.watch(self.sync.interest)
+        if sync is not None:
+            self.join(sync)
 
     @property
     def connections(self) -> int:
@@ -146,6 +145,20 @@ class Hub:
                 await session.wait_closed()
         if self.sync is not None:
             await self.sync.close()
+
+    def join(self, sync: Sync | str) -> None:
+        """Share topics with other hubs from now on, as `Hub(sync=...)` does from the beginning.
+
+        Raises:
+            ValueError: it does so already, or no backend is known by that URL.
+            MissingExtra: the backend's client library is not installed.
+        """
+        if self.sync is not None:
+            raise ValueError("this hub has a sync already")
+        self.sync = _open(sync) if isinstance(sync, str) else sync
+        self.sync.bind(self)
+        for fanout in self._fanouts:
+            fanout.watch(self.sync.interest)
 
     # What adapters and servers use.
 

@@ -43,7 +43,7 @@ def origin_check(origins: Origins) -> Callable[[Request], bool]:
 def home_of(request: Request) -> str:
     """Which page a request comes from, in a form to compare with that of a later one.
 
-    A page of the same host says so in some of its requests and says nothing in others, as clients that are no browsers do.
+    A page of the same host says so in some of its requests and nothing in others, as clients that are no browsers do.
     """
     sent = request.headers.getlist("origin")
     origin = _parse(sent[0]) if len(sent) == 1 else None

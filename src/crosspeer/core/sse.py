@@ -33,8 +33,8 @@ class SSE:
     """What a browser is told to wait before it comes back."""
 
     crossws: bool = False
-    """Speak to the letter as crossws does, for clients written for it: binary messages as data URIs, and each piece of a
-    POST without a length as a message of its own. A proxy that merges or splits the pieces changes the messages."""
+    """Speak to the letter as crossws does, for clients written for it: binary messages as data URIs, and each piece of
+    a POST without a length as a message of its own. A proxy that merges or splits the pieces changes the messages."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, aclosing, suppress
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Mapping
+from contextlib import suppress
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +15,7 @@ from crosspeer.core.errors import StreamClosed
 from crosspeer.core.outgoing import to_json
 from crosspeer.runtime.exchange import ASGIExchange
 from crosspeer.runtime.tasks import Tasks
-from crosspeer.wire.sse import MEDIA_TYPE, Event, encode_comment, encode_event
+from crosspeer.wire.sse import CACHE_HEADERS, MEDIA_TYPE, Event, encode_comment, encode_event
 
 if TYPE_CHECKING:
     from starlette.background import BackgroundTask
@@ -31,12 +31,7 @@ MAX_EARLY: Final = 1024 * 1024
 """Bytes that may be pushed before the stream has begun, when nobody can wait for a reader."""
 LAST_WORDS: Final = 5.0
 """Seconds for a reader to take what was pushed before the end."""
-HEADERS: Final = {
-    "content-type": MEDIA_TYPE,
-    "cache-control": "private, no-cache, no-store, no-transform, must-revalidate, max-age=0",
-    "x-accel-buffering": "no",
-}
-"""Nobody on the way keeps the answer, changes it or waits for more of it."""
+HEADERS: Final = {"content-type": MEDIA_TYPE, **CACHE_HEADERS}
 
 Source = AsyncIterable[Any] | Callable[["EventStream"], Awaitable[Any] | AsyncIterable[Any]]
 _NOTHING: Any = object()
@@ -264,11 +259,13 @@ class EventStream(Response):
         self.close()
 
     async def _push_all(self, items: AsyncIterable[Any]) -> None:
-        async with AsyncExitStack() as stack:
-            if hasattr(items, "aclose"):
-                await stack.enter_async_context(aclosing(items))
+        try:
             async for item in items:
                 await self.push(item)
+        finally:
+            if isinstance(items, AsyncGenerator):
+                # Its clean-up is not to wait for the garbage collector.
+                await items.aclose()
 
     async def _finish(self, exchange: Exchange) -> None:
         """Stop what still runs, send the end, and tell who wants to know."""

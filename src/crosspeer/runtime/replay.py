@@ -59,7 +59,7 @@ class Replay:
         return made
 
     def since(self, last_event_id: str | None) -> list[Event] | None:
-        """The events behind the one of an id; None if there is no id, it is not one of these, or some of them are gone."""
+        """The events behind the one of an id; None if there is no id, none of ours, or if some of them are gone."""
         number = self._number(last_event_id)
         missed = None if number is None else self._window.since(number)
         return None if missed is None else [event for _, event in missed]

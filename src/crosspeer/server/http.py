@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING, Any, Final
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from crosspeer.core.hosts import HOSTS_KEY
+from crosspeer.runtime.exchange import HTTP_CONTROL
 from crosspeer.server.lingering import linger
 from crosspeer.server.logs import ACCESS_LOG, UVICORN_LOG
 from crosspeer.server.requests import Requests
@@ -15,6 +17,9 @@ from crosspeer.wire.handshake import Refusal, check_handshake, is_upgrade, refus
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
+
+    from starlette.types import Receive, Scope, Send
 
     from crosspeer.core.hosts import ServedHosts
     from crosspeer.core.limits import Limits
@@ -43,6 +48,31 @@ class HTTPProtocol(H11Protocol):
         self._engine = engine
         self._deadline: asyncio.TimerHandle | None = None
         self._is_refused = False
+        self._application = self.app
+        self.app = self._serve
+        self._at_shutdown: Callable[[], None] | None = None
+
+    # HTTPControl, for the application.
+
+    def abort(self) -> None:
+        self.transport.abort()
+
+    def drop_when_silent(self, seconds: float) -> None:
+        connection: socket.socket | None = self.transport.get_extra_info("socket")
+        if connection is not None and connection.family != socket.AF_UNIX and hasattr(socket, "TCP_USER_TIMEOUT"):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
+
+    def on_shutdown(self, callback: Callable[[], None]) -> None:
+        self._at_shutdown = callback
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand a request to the application, with what ASGI has no words for."""
+        scope[HOSTS_KEY] = self._hosts
+        scope["extensions"] = {HTTP_CONTROL: self}
+        self._at_shutdown = None
+        await self._application(scope, receive, send)
+
+    # What uvicorn does otherwise.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -93,6 +123,8 @@ class HTTPProtocol(H11Protocol):
             self.transport.close()
         else:
             super().shutdown()
+            if self._at_shutdown is not None:
+                self._at_shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()

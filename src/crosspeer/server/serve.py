@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from crosspeer.core.hosts import Hosts
+    from crosspeer.core.sync import Sync
     from crosspeer.server.target import Target
 
 logger = logging.getLogger("crosspeer")
@@ -36,10 +37,14 @@ def serve(
     ssl_certfile: str | os.PathLike[str] | None = None,
     ssl_keyfile: str | os.PathLike[str] | None = None,
     allowed_hosts: Hosts = None,
+    sync: Sync | str | None = None,
     shutdown_timeout: float = 10.0,
     sock: socket.socket | None = None,
+    started: Callable[[Server], None] | None = None,
 ) -> None:
     """Serve until SIGTERM or Ctrl+C, on uvloop where it is installed. For the arguments see `Server`.
+
+    `started` is called with the server when it listens, instead of a line in the log.
 
     The first signal stops accepting, closes peers with 1012 and ends within `shutdown_timeout` seconds; the second
     ends the process now.
@@ -61,18 +66,23 @@ def serve(
         ssl_certfile=ssl_certfile,
         ssl_keyfile=ssl_keyfile,
         allowed_hosts=allowed_hosts,
+        sync=sync,
         shutdown_timeout=shutdown_timeout,
         sock=sock,
     )
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_run(server))
+        runner.run(_run(server, started or _announce))
 
 
-async def _run(server: Server) -> None:
+def _announce(server: Server) -> None:
+    logger.info("crosspeer is on %s (%s engine; Ctrl+C stops it)", server.url, server.engine)
+
+
+async def _run(server: Server, started: Callable[[Server], None]) -> None:
     stopping = asyncio.Event()
     with _signals(stopping):
         await server.start()
-        logger.info("crosspeer is on %s (%s engine; Ctrl+C stops it)", server.url, server.engine)
+        started(server)
         await stopping.wait()
         logger.info("stopping; once more to stop now")
         await server.stop()

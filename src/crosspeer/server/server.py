@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
+    from crosspeer.core.hub import Hub
+    from crosspeer.core.sync import Sync
+
 logger = logging.getLogger("crosspeer")
 
 BACKLOG: Final = 4096
@@ -56,6 +59,7 @@ class Server:
         ssl_certfile, ssl_keyfile: PEM files; with them it serves https and wss.
         allowed_hosts: names that it answers to beside those of its hub, "*" for any: for a proxy on the same machine,
             since on a loopback address it answers peers of `localhost` and the like alone.
+        sync: the way to other nodes, for a hub that has none of its own; see `Hub`.
         shutdown_timeout: seconds from `stop` to its end, whatever peers and requests do.
         sock: a listening socket to use instead of `host` and `port`.
     """
@@ -71,12 +75,15 @@ class Server:
         ssl_certfile: str | os.PathLike[str] | None = None,
         ssl_keyfile: str | os.PathLike[str] | None = None,
         allowed_hosts: Hosts = None,
+        sync: Sync | str | None = None,
         shutdown_timeout: float = 10.0,
         sock: socket.socket | None = None,
     ) -> None:
         self._app = application(target, http)
         self.hub: Final = self._app.hub if isinstance(self._app, Adapter) else None
         """The hub that it serves, None for a plain ASGI application."""
+        if sync is not None and self.hub is not None and self.hub.sync is None:
+            self.hub.join(sync)
         self._host = host
         self._port = port
         self._engine_name = chosen(engine)
@@ -164,11 +171,9 @@ class Server:
         try:
             async with asyncio.timeout_at(deadline):
                 if self.hub is not None:
-                    await drain(self.hub, within=self._shutdown_timeout * _DRAIN_SHARE)
+                    await _empty(self.hub, self._shutdown_timeout * _DRAIN_SHARE)
                 if self._engine is not None:
                     await self._engine.stop()
-                if self.hub is not None and self.hub.sync is not None:
-                    await self.hub.sync.close()
                 server.config.timeout_graceful_shutdown = max(1, int(deadline - loop.time() - 1))
                 await server.shutdown(sockets=[self._socket] if self._socket else None)
         except TimeoutError:
@@ -278,6 +283,13 @@ def _keep_little_unsent(listener: socket.socket) -> None:
     """
     if listener.family != socket.AF_UNIX and hasattr(socket, "TCP_NOTSENT_LOWAT"):
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
+
+
+async def _empty(hub: Hub, within: float) -> None:
+    """Let the peers go, and leave the fleet when their last words were relayed."""
+    await drain(hub, within=within)
+    if hub.sync is not None:
+        await hub.sync.close()
 
 
 async def _drop_everything(server: uvicorn.Server) -> None:

@@ -34,6 +34,9 @@ def application(target: object, http: ASGIApp | None = None) -> Adapter | ASGIAp
     Raises:
         TypeError: it is nothing that can be served.
     """
+    if isinstance(carried := getattr(target, "asgi", None), Adapter):
+        # What is more than hooks, as a `PeerServer` is, brings its own application.
+        target = carried
     if isinstance(target, Routes):
         return Adapter(Hub(resolve=target.resolve, namespace=target.namespace), http=http or target)
     if isinstance(target, (Hub, Hooks, Mapping)) or (isinstance(target, type) and issubclass(target, Hooks)):

@@ -14,7 +14,7 @@ from crosspeer.core.transport import Capabilities
 from crosspeer.runtime.budget import BURST, RATE, Budget
 from crosspeer.server.logs import UVICORN_LOG
 from crosspeer.wire.closing import CloseCode
-from crosspeer.wire.frames import MAX_EMPTY_FRAGMENTS
+from crosspeer.wire.frames import too_many_fragments
 
 if TYPE_CHECKING:
     from crosspeer.core.hosts import ServedHosts
@@ -44,7 +44,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         """What came before the 101, or while the application has not taken what came before."""
         self._is_answered = False
         self._fragments = bytearray()
-        self._empty = 0
+        self._count = 0
 
     # Control, for the adapter.
 
@@ -142,12 +142,13 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         """Put the fragments of a message together in one buffer: each costs its bytes, whatever their number."""
         if frame.opcode is not Opcode.CONT:
             self.curr_msg_data_type = "text" if frame.opcode is Opcode.TEXT else "bytes"
-            self._fragments, self._empty = bytearray(), 0
+            self._fragments, self._count = bytearray(), 0
+        self._count += 1
+        if too_many_fragments(self._count, len(self._fragments)):
+            self._fail(CloseCode.POLICY, "too many small fragments")
+            return
         self._fragments += frame.data
-        self._empty += not frame.data
-        if self._empty > MAX_EMPTY_FRAGMENTS:
-            self._fail(CloseCode.POLICY, "too many empty fragments")
-        elif frame.fin:
+        if frame.fin:
             self.frames, self._fragments = [bytes(self._fragments)], bytearray()
             self.send_receive_event_to_app()
 

@@ -50,6 +50,7 @@ class Link:
         self._idle.set()
         self._standing = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._failures = 0
         self.lost = 0
         """Publications that were lost because the backplane took nothing for too long."""
 
@@ -119,7 +120,7 @@ class Link:
                 await self._serve()
             except Exception as error:
                 # Whatever a library raises, and they raise many things, it is a connection that has to be made anew.
-                logger.warning("the connection to the other nodes is lost: %s", _root(error))
+                self._report(error)
             finally:
                 if self.is_up:
                     self._standing.clear()
@@ -137,6 +138,16 @@ class Link:
         self._standing.set()
         self._changed(True)
         self._wake()
+
+    def _report(self, error: Exception) -> None:
+        """A connection that ends is soon made again, or the first attempt fails: then it is said once."""
+        if self.is_up:
+            logger.info("the connection to the other nodes is lost: %s", _root(error))
+            self._failures = 0
+        else:
+            level = logging.DEBUG if self._failures else logging.WARNING
+            logger.log(level, "the other nodes cannot be reached: %s", _root(error))
+            self._failures += 1
 
     async def _disconnect(self) -> None:
         try:

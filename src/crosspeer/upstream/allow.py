@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crosspeer.core.errors import CrosspeerError
 from crosspeer.core.hosts import HostNames
-from crosspeer.upstream.address import Address
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from crosspeer.upstream.address import Address
 
 Place = tuple[socket.AddressFamily, Any]
 """What a socket connects to."""
@@ -60,7 +63,9 @@ class Allow:
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
         by_name = self._all or self._names.include(f"[{address.host}]" if ":" in address.host else address.host)
-        places = [(family, place) for family, _, _, _, place in found if by_name or self._includes(str(place[0]))]
+        places: list[Place] = [
+            (family, place) for family, _, _, _, place in found if by_name or self._includes(str(place[0]))
+        ]
         if not places:
             raise TargetRefused("the target's address is not public, and not in allow=")
         return places

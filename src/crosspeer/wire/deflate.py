@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from crosspeer.wire.closing import CloseCode
-from crosspeer.wire.frames import ProtocolError
+from crosspeer.wire.frames import InflatedTooBig, ProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -219,7 +219,7 @@ class Inflater:
             # One byte over the bound tells the message that is too big from the one that just fits.
             out += self._context.decompress(piece, self._most + 1 - self._inflated - len(out))
             if self._inflated + len(out) > self._most:
-                raise ProtocolError(CloseCode.TOO_BIG, "message too big")
+                raise InflatedTooBig(out[: self._most - self._inflated])
             piece = b""
             if self._context.eof:
                 # A block that calls itself the last one does not end the message (section 7.2.3.4).

@@ -21,8 +21,10 @@ COMPRESSED: Final = 0x40
 """The first reserved bit, where compression was agreed on (RFC 7692 section 6)."""
 
 MAX_CONTROL_PAYLOAD: Final = 125
-MAX_EMPTY_FRAGMENTS: Final = 1024
-"""Fragments without a byte cost a sender nothing: a message may have this many. Others count by their bytes."""
+FREE_FRAGMENTS: Final = 4096
+BYTES_PER_FRAGMENT: Final = 32
+"""Fragments of a message that are free, and the bytes that pay for each further one: without them a message of empty
+fragments never ends and never reaches a limit (row W4)."""
 
 _WHOLE: Final = (0x80 | TEXT, 0x80 | BINARY)
 _SHORT: Final = range(0x80, 0x80 + 126)
@@ -38,6 +40,14 @@ class ProtocolError(Exception):
         super().__init__(reason)
         self.code = code
         self.reason = reason
+
+
+class InflatedTooBig(ProtocolError):
+    """A compressed message becomes too big; `begun` is what its last piece has become up to the limit."""
+
+    def __init__(self, begun: bytes) -> None:
+        super().__init__(CloseCode.TOO_BIG, "message too big")
+        self.begun = begun
 
 
 Event = tuple[int, str | bytes]
@@ -83,8 +93,8 @@ class FrameReader:
 
     __slots__ = (
         "_compressed",
+        "_count",
         "_data",
-        "_empty",
         "_fragments",
         "_inflater",
         "_most",
@@ -110,7 +120,7 @@ class FrameReader:
         self._opcode = 0
         """Of the message whose fragments are being collected, 0 between messages."""
         self._fragments = bytearray()
-        self._empty = 0
+        self._count = 0
         self._validator: codecs.IncrementalDecoder | None = None
 
     def feed(self, data: bytes) -> None:
@@ -199,11 +209,15 @@ class FrameReader:
                 raise ProtocolError(CloseCode.PROTOCOL_ERROR, "long or fragmented control frame")
         elif (opcode == CONTINUATION) is not bool(self._opcode):
             raise ProtocolError(CloseCode.PROTOCOL_ERROR, "fragments out of order")
-        elif first & COMPRESSED or (self._compressed and not opcode):
-            # Bytes that do not compress get longer by a few in 16 KiB; a sender that flushes often adds some more.
-            if self._wire + size > self._most + self._most // 8 + 1024:
-                raise ProtocolError(CloseCode.TOO_BIG, "message too big")
-        elif size + len(self._fragments) > self._most:
+        else:
+            self._check_size(self._compressed if opcode == CONTINUATION else bool(first & COMPRESSED), size)
+
+    def _check_size(self, compressed: bool, size: int) -> None:
+        wire = self._wire if compressed else len(self._fragments)
+        if too_many_fragments(self._count + 1, wire):
+            raise ProtocolError(CloseCode.POLICY, "too many small fragments")
+        # Bytes that do not compress get longer by a few in 16 KiB; a sender that flushes often adds some more.
+        if wire + size > (self._most + self._most // 8 + 1024 if compressed else self._most):
             raise ProtocolError(CloseCode.TOO_BIG, "message too big")
 
     def _event(self, first: int, payload: bytes) -> Event | None:
@@ -212,29 +226,35 @@ class FrameReader:
             return (opcode, payload)
         if opcode:
             self._compressed = bool(first & COMPRESSED)
-        empty = not payload
         if self._compressed and self._inflater is not None:
             self._wire += len(payload)
-            payload = self._inflater.inflate(payload, last=bool(first & 0x80))
+            payload = self._inflated(opcode or self._opcode, payload, self._inflater, bool(first & 0x80))
         if first & 0x80 and opcode:
             self._compressed, self._wire = False, 0
             return _message(opcode, payload)
         if opcode:
             self._opcode = opcode
         self._fragments += payload
-        self._empty += empty
-        if self._empty > MAX_EMPTY_FRAGMENTS:
-            raise ProtocolError(CloseCode.POLICY, "too many empty fragments")
+        self._count += 1
         if self._opcode == TEXT:
             self._validate(payload)
         if not first & 0x80:
             return None
         opcode, whole = self._opcode, bytes(self._fragments)
-        self._opcode = self._empty = self._wire = 0
+        self._opcode = self._count = self._wire = 0
         self._compressed = False
         self._fragments = bytearray()
         self._validator = None
         return _message(opcode, whole)
+
+    def _inflated(self, opcode: int, payload: bytes, inflater: Inflater, last: bool) -> bytes:
+        try:
+            return inflater.inflate(payload, last=last)
+        except InflatedTooBig as error:
+            # Two things may be wrong: the first wrong byte decides.
+            if opcode == TEXT:
+                self._validate(error.begun)
+            raise
 
     def _validate(self, fragment: bytes) -> None:
         """Fail in the fragment that breaks a text, not at the end of the message."""
@@ -244,6 +264,11 @@ class FrameReader:
             self._validator.decode(fragment)
         except UnicodeDecodeError:
             raise ProtocolError(CloseCode.INVALID_DATA, "invalid UTF-8") from None
+
+
+def too_many_fragments(fragments: int, size: int) -> bool:
+    """Whether a message has more fragments than the bytes before the last of them pay for."""
+    return fragments > FREE_FRAGMENTS + size // BYTES_PER_FRAGMENT
 
 
 def unmask(payload: bytes | bytearray, key: bytes | bytearray) -> bytes:

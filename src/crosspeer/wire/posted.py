@@ -1,4 +1,4 @@
-"""Messages in the body of a POST. Each says its kind and its length, so that nothing on the way can merge or split them.
+"""Messages in the body of a POST. Each says its kind and its length: nothing on the way can merge or split them.
 
 A message is its kind (`t` for text, `b` for binary, `c` for a close frame's payload), the number of its bytes, a colon
 and the bytes: `t5:hellob3:...`.
@@ -45,7 +45,9 @@ def as_text(payload: bytes) -> str:
 
 
 class PostedReader:
-    """Reads a body: `feed` it bytes, then take messages until there are none. A length that is only claimed costs nothing.
+    """Reads a body: `feed` it bytes, then take messages until there are none.
+
+    A length that is only claimed costs nothing.
 
     Args:
         most: bytes of one message.

@@ -1,4 +1,4 @@
-"""Server-Sent Events: fields written and read (HTML Standard, section 9.2). Nothing that is written can be another field."""
+"""Server-Sent Events, written and read (HTML Standard, section 9.2). No field that is written can become another."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 MEDIA_TYPE: Final = "text/event-stream"
+
+CACHE_HEADERS: Final = {
+    "cache-control": "private, no-cache, no-store, no-transform, must-revalidate, max-age=0",
+    "x-accel-buffering": "no",
+}
+"""What nobody on the way may keep, change or hold back."""
 
 _NEWLINE: Final = re.compile(r"\r\n|\r|\n")
 _LINE_END: Final = re.compile(rb"\r\n|\r|\n")
@@ -132,7 +138,7 @@ def _line(name: str, value: str) -> str:
 
 
 def _milliseconds(retry: int) -> int:
-    if not isinstance(retry, int) or isinstance(retry, bool):
+    if type(retry) is not int:
         raise TypeError(f"retry is an integer of milliseconds, not {type(retry).__name__}")
     if retry < 0:
         raise ValueError(f"retry is not negative: {retry}")

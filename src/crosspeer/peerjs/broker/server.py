@@ -126,7 +126,7 @@ class PeerServer:
     @overload
     def on(self, event: Event, handler: H) -> H: ...
     def on(self, event: Event, handler: Any = None) -> Any:
-        """Call a handler, sync or async, at every event of this name; without one it decorates it: `@server.on("error")`.
+        """Call a handler, sync or async, at every event of this name. It can be a decorator: `@server.on("error")`.
 
         `connection(client)` and `disconnect(client)`: an id was registered (or taken over), or is free again.
         `message(client, message)`: every message that could be read, before it is handled. `error(error)`: one that

@@ -17,6 +17,7 @@ from crosspeer.core.request import Request, Response
 from crosspeer.core.session import ReadyState
 from crosspeer.core.upgrade import Upgrade
 from crosspeer.testing.client import ConnectionClosed, HandshakeRefused
+from crosspeer.testing.contracts.covers import covers
 from crosspeer.testing.contracts.harness import Recorder, talk
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class AdapterContract:
 
     # Handshake.
 
+    @covers("Hub.resolve")
     async def test_no_hooks_for_a_path_is_404(self, harness: Harness) -> None:
         hub = Hub(resolve=lambda request: Echo() if request.url.path == "/echo" else None)
         async with harness.serve(hub) as connect:
@@ -75,6 +77,7 @@ class AdapterContract:
             async with connect("/echo") as client:
                 await talk(client, client)
 
+    @covers("Hub.resolve")
     async def test_an_async_resolver_is_asked_once(self, harness: Harness) -> None:
         asked = []
 
@@ -88,6 +91,7 @@ class AdapterContract:
             await talk(client, client)
         assert asked == ["/a"]
 
+    @covers("Hooks.upgrade", "Response")
     async def test_a_refusal_carries_status_headers_and_body(self, harness: Harness) -> None:
         recorder = Recorder()
         refusal = Response("no entry", 401, {"www-authenticate": "Bearer", "x-why": "test"}, "text/plain")
@@ -103,6 +107,7 @@ class AdapterContract:
             assert "x-why" not in refused.headers
         assert recorder.events == [], "a refused handshake has no peer"
 
+    @covers("Hooks.upgrade", "Response")
     async def test_an_http_exception_refuses(self, harness: Harness) -> None:
         def upgrade(request: Request) -> None:
             raise HTTPException(429, "slow down", {"retry-after": "7"})
@@ -114,6 +119,7 @@ class AdapterContract:
             assert refused.headers["retry-after"] == "7"
 
     @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://testserver.evil.example", "nonsense"])
+    @covers("Hub.origins")
     async def test_a_foreign_origin_is_403_before_upgrade(self, harness: Harness, origin: str) -> None:
         called: list[Request] = []
         hub = Hub(define_hooks(upgrade=called.append))
@@ -122,6 +128,7 @@ class AdapterContract:
             await self.refused(harness, connect("/", origin=origin), 403, 400 if origin == "nonsense" else 403)
         assert not called
 
+    @covers("Hub.origins")
     async def test_a_listed_origin_may_connect(self, harness: Harness) -> None:
         async with (
             harness.serve(Hub(Echo(), origins=["https://good.example"])) as connect,
@@ -129,6 +136,15 @@ class AdapterContract:
         ):
             await talk(client, client)
 
+    @covers(
+        "Hooks.upgrade",
+        "Upgrade.headers",
+        "Upgrade.namespace",
+        "Upgrade.context",
+        "Peer.namespace",
+        "Peer.context",
+        "Peer.request",
+    )
     async def test_upgrade_sets_headers_context_and_namespace(self, harness: Harness) -> None:
         recorder = Echo()
 
@@ -150,6 +166,7 @@ class AdapterContract:
             else:
                 assert "x-room" not in client.headers
 
+    @covers("Upgrade.protocol", "Peer.websocket.protocol")
     async def test_a_subprotocol_is_chosen_only_from_the_offer(self, harness: Harness) -> None:
         recorder = Echo()
         recorder.upgrade = lambda request: {"protocol": "chat.v2"}  # type: ignore[method-assign]
@@ -175,6 +192,7 @@ class AdapterContract:
             "a string",
         ],
     )
+    @covers("Hooks.upgrade")
     async def test_a_wrong_answer_of_upgrade_is_500(self, harness: Harness, answer: Any) -> None:
         recorder = Recorder()
         recorder.upgrade = lambda request: answer  # type: ignore[method-assign]
@@ -183,6 +201,7 @@ class AdapterContract:
         assert "set-cookie" not in refused.headers
         assert recorder.events == []
 
+    @covers("Hooks.upgrade")
     async def test_an_upgrade_that_raises_is_500_without_details(
         self, harness: Harness, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -194,6 +213,7 @@ class AdapterContract:
         assert b"secret" not in refused.body
         assert "the secret is 42" in caplog.text
 
+    @covers("Limits.handshake_timeout")
     async def test_an_upgrade_that_takes_too_long_is_503(self, harness: Harness) -> None:
         async def upgrade(request: Request) -> None:
             await asyncio.Event().wait()
@@ -203,6 +223,7 @@ class AdapterContract:
             await self.refused(harness, connect("/"), 503)
             assert hub.connections == 0
 
+    @covers("Limits.max_connections")
     async def test_one_connection_too_many_is_503(self, harness: Harness) -> None:
         recorder = Echo()
         hub = Hub(recorder, limits=Limits(max_connections=1))
@@ -218,6 +239,20 @@ class AdapterContract:
 
     # The request and the peer.
 
+    @covers(
+        "Peer.id",
+        "Peer.namespace",
+        "Peer.request",
+        "Peer.remote_address",
+        "Peer.peers",
+        "Peer.websocket.url",
+        "Peer.websocket.extensions",
+        "Peer.websocket.ready_state",
+        "Peer.websocket.buffered_amount",
+        "Peer.buffered_amount",
+        "str(peer)",
+        "Hub.peers",
+    )
     async def test_the_request_and_the_peer_tell_what_they_are(self, harness: Harness) -> None:
         recorder = Echo()
         hub = Hub(recorder)
@@ -255,6 +290,7 @@ class AdapterContract:
     # Messages.
 
     @pytest.mark.parametrize("data", ["", "text", "ünï – 🎉", b"", b"\x00\xff\x80", "x" * 70_000, b"y" * 70_000])
+    @covers("Hooks.message", "Message.data", "Peer.send")
     async def test_a_message_keeps_its_kind_and_content(self, harness: Harness, data: str | bytes) -> None:
         async with harness.serve(Hub(Echo())) as connect, connect("/") as client:
             await client.send(data)
@@ -262,6 +298,45 @@ class AdapterContract:
                 await talk(client, client)
             else:
                 assert await client.receive() == data
+
+    @covers(
+        "Message.id",
+        "Message.peer",
+        "Message.data",
+        "Message.is_text",
+        "Message.text",
+        "Message.bytes",
+        "Message.memoryview",
+        "Message.file",
+        "Message.json",
+        "str(message)",
+        "Peer.websocket.binary_type",
+    )
+    async def test_a_message_has_all_its_views(self, harness: Harness) -> None:
+        seen: list[Message] = []
+        recorder = Recorder()
+
+        def message(peer: Peer, message: Message) -> None:
+            seen.append(message)
+            peer.send("seen")
+
+        recorder.message = message  # type: ignore[method-assign]
+        async with harness.serve(Hub(recorder)) as connect, connect("/") as client:
+            for data in ('{"n":1,"s":"ü"}', b'{"n":1,"s":"\xc3\xbc"}'):
+                await client.send(data)
+                assert await client.receive() == "seen"
+            assert recorder.peers[0].websocket.binary_type == "bytes"
+        text, binary = seen
+        assert (text.is_text, text.data) == (True, '{"n":1,"s":"ü"}')
+        assert (binary.is_text, binary.data) == (False, '{"n":1,"s":"ü"}'.encode())
+        for message_ in seen:
+            assert message_.peer is recorder.peers[0]
+            assert message_.text() == str(message_) == text.data
+            assert message_.bytes() == bytes(message_.memoryview()) == message_.file().read() == binary.data
+            assert message_.json() == {"n": 1, "s": "ü"}
+            assert message_.json(dict) == {"n": 1, "s": "ü"}
+            assert len(message_.id) == 36
+        assert text.id != binary.id
 
     @pytest.mark.parametrize(
         ("value", "wire"),
@@ -278,11 +353,13 @@ class AdapterContract:
             (memoryview(b"abc")[1:], b"bc"),
         ],
     )
+    @covers("Peer.send")
     async def test_what_is_sent_has_one_form(self, harness: Harness, value: Any, wire: str | bytes) -> None:
         hub = Hub(define_hooks(open=lambda peer: peer.send(value)))
         async with harness.serve(hub) as connect, connect("/") as client:
             assert await client.receive() == wire
 
+    @covers("Peer.send", "Hooks.message")
     async def test_many_messages_keep_their_order(self, harness: Harness) -> None:
         async with harness.serve(Hub(Echo())) as connect, connect("/") as client:
             count = 300
@@ -293,6 +370,7 @@ class AdapterContract:
 
     # Topics.
 
+    @covers("Peer.publish", "Peer.subscribe", "Hub.publish")
     async def test_publish_reaches_the_others_of_the_namespace_once(self, harness: Harness) -> None:
         hub = Hub(Chat())
         async with (
@@ -314,6 +392,7 @@ class AdapterContract:
             assert await elsewhere.receive() == "for b"
             assert await elsewhere.receive() == '{"for":"all"}'
 
+    @covers("Peer.subscribe", "Peer.unsubscribe", "Peer.topics", "Peer.peers", "Peer.websocket.ready_state")
     async def test_a_peer_that_left_is_forgotten(self, harness: Harness) -> None:
         chat = Chat()
         hub = Hub(chat)
@@ -334,6 +413,7 @@ class AdapterContract:
             peer.subscribe("chat")
             assert hub.topics == 0
 
+    @covers("Peer.publish", "Peer.topics", "Hooks.close")
     async def test_publish_works_in_close(self, harness: Harness) -> None:
         class Goodbye(Chat):
             def close(self, peer: Peer, details: CloseDetails) -> None:
@@ -349,6 +429,7 @@ class AdapterContract:
 
     # Hooks.
 
+    @covers("Hooks.open", "Hooks.message", "Hooks.close")
     async def test_hooks_of_a_peer_run_one_at_a_time_and_in_order(self, harness: Harness) -> None:
         class Slow(Recorder):
             running = 0
@@ -384,6 +465,7 @@ class AdapterContract:
 
     @pytest.mark.parametrize("hook", ["open", "message", "ping"])
     @pytest.mark.parametrize("is_async", [False, True])
+    @covers("Hooks.error")
     async def test_a_hook_that_raises_closes_its_peer_alone_with_1011(
         self, harness: Harness, hook: str, is_async: bool, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -406,6 +488,7 @@ class AdapterContract:
             await talk(witness, witness)
         assert "the secret is 42" in caplog.text
 
+    @covers("Hooks.error", "Hooks.close")
     async def test_close_that_raises_is_reported_and_disturbs_nobody(
         self, harness: Harness, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -420,6 +503,7 @@ class AdapterContract:
         assert len(bad.of("error")) == 1
         assert hub.connections == 0
 
+    @covers("Hooks.error")
     async def test_an_error_hook_may_keep_the_peer(self, harness: Harness) -> None:
         class Forgiving(Hooks):
             def message(self, peer: Peer, message: Message) -> None:
@@ -436,6 +520,7 @@ class AdapterContract:
             await client.send('{"a":1}')
             assert await client.receive() == '{"a":1}'
 
+    @covers("Hooks.error")
     async def test_an_error_hook_that_raises_closes_with_1011(
         self, harness: Harness, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -453,6 +538,7 @@ class AdapterContract:
             await hopeless.wait_for("close")
         assert "second" in caplog.text
 
+    @covers("Limits.max_waiting_messages")
     async def test_a_slow_hook_stops_the_reading_of_its_peer_alone(self, harness: Harness) -> None:
         release = asyncio.Event()
         running = asyncio.Event()
@@ -481,6 +567,7 @@ class AdapterContract:
 
     # Ping.
 
+    @covers("Peer.ping", "Hooks.ping", "Hooks.pong")
     async def test_ping_and_pong_hooks(self, harness: Harness) -> None:
         recorder = Echo()
         async with harness.serve(Hub(recorder)) as connect, connect("/") as client:
@@ -499,6 +586,7 @@ class AdapterContract:
 
     # Heartbeat.
 
+    @covers("Hub.heartbeat")
     async def test_whatever_a_peer_sends_answers_the_heartbeat(self, harness: Harness) -> None:
         """It asks by pings where the server has them, else by a message, whose own answer no hook sees."""
         recorder = Echo()
@@ -516,6 +604,7 @@ class AdapterContract:
                     await client.receive(timeout=2.5)
             assert recorder.of("close") == recorder.of("pong") == []
 
+    @covers("Hub.heartbeat")
     async def test_a_peer_without_a_sign_of_life_is_gone(self, harness: Harness) -> None:
         recorder = Recorder()
         hub = Hub(recorder, limits=Limits(close_timeout=0.5), heartbeat=Heartbeat(interval=0.2, timeout=0.2))
@@ -531,6 +620,7 @@ class AdapterContract:
 
     # Closing.
 
+    @covers("Hooks.close", "CloseDetails.code", "CloseDetails.reason")
     async def test_the_client_closes(self, harness: Harness) -> None:
         recorder = Recorder()
         async with harness.serve(Hub(recorder)) as connect, connect("/") as client:
@@ -544,6 +634,7 @@ class AdapterContract:
                 assert details.code in (1005, 1006)
                 assert details.reason == ""
 
+    @covers("Hooks.close", "CloseDetails.code")
     async def test_the_client_closes_without_a_code(self, harness: Harness) -> None:
         recorder = Recorder()
         async with harness.serve(Hub(recorder)) as connect, connect("/") as client:
@@ -554,6 +645,7 @@ class AdapterContract:
             else:
                 assert details in (CloseDetails(1005, "", was_clean=True), CloseDetails(1006, "", was_clean=False))
 
+    @covers("Peer.close", "Hooks.close")
     async def test_the_server_closes(self, harness: Harness) -> None:
         recorder = Echo()
         async with harness.serve(Hub(recorder)) as connect, connect("/") as client:
@@ -587,6 +679,7 @@ class AdapterContract:
             (1000, b"bytes", TypeError),
         ],
     )
+    @covers("Peer.close")
     async def test_a_bad_close_raises_and_leaves_the_peer(
         self, harness: Harness, code: Any, reason: Any, error: type[Exception]
     ) -> None:
@@ -597,6 +690,7 @@ class AdapterContract:
                 recorder.peers[0].close(code, reason)
             await talk(client, client)
 
+    @covers("Peer.terminate")
     async def test_terminate(self, harness: Harness) -> None:
         recorder = Recorder()
         async with harness.serve(Hub(recorder)) as connect, connect("/") as client:
@@ -609,6 +703,7 @@ class AdapterContract:
                 assert code == 1006
             assert details == CloseDetails(1006, "", was_clean=False)
 
+    @covers("CloseDetails.was_clean")
     async def test_a_client_that_vanishes(self, harness: Harness) -> None:
         recorder = Echo()
         async with harness.serve(Hub(recorder)) as connect, connect("/") as witness:
@@ -622,6 +717,7 @@ class AdapterContract:
                 assert details in (CloseDetails(1005, "", was_clean=True), CloseDetails(1006, "", was_clean=False))
             await talk(witness, witness)
 
+    @covers("Peer.close")
     async def test_closing_in_open(self, harness: Harness) -> None:
         recorder = Recorder()
         recorder.open = lambda peer: peer.close(4003, "not you")  # type: ignore[method-assign]
@@ -630,6 +726,7 @@ class AdapterContract:
             assert await client.wait_closed() == self.seen(harness, 4003)[0]
             await recorder.wait_for("close")
 
+    @covers("Hub.close")
     async def test_the_hub_closes_all(self, harness: Harness) -> None:
         recorder = Recorder()
         hub = Hub(recorder)
@@ -646,6 +743,7 @@ class AdapterContract:
     # Limits.
 
     @pytest.mark.parametrize("data", ["x" * 1001, b"x" * 1001, "ü" * 501], ids=["text", "binary", "utf-8"])
+    @covers("Limits.max_message_size")
     async def test_a_message_too_big_is_1009(self, harness: Harness, data: str | bytes) -> None:
         recorder = Echo()
         async with harness.serve(Hub(recorder, limits=SMALL)) as connect, connect("/") as witness:
@@ -659,6 +757,7 @@ class AdapterContract:
             await recorder.wait_for("close")
             await talk(witness, witness)
 
+    @covers("Limits.max_queue_size")
     async def test_a_peer_that_does_not_read_is_closed_with_1013(self, harness: Harness) -> None:
         recorder = Chat()
         hub = Hub(recorder, limits=SMALL)
@@ -679,6 +778,7 @@ class AdapterContract:
             assert await witness.receive() == "still here"
 
     @pytest.mark.parametrize("policy", ["drop_oldest", "drop_newest"])
+    @covers("Limits.overflow", "Peer.dropped")
     async def test_a_peer_that_does_not_read_loses_messages(self, harness: Harness, policy: Any) -> None:
         recorder = Chat()
         hub = Hub(recorder, limits=Limits(max_queue_size=64 * 1024, overflow=policy))
@@ -694,6 +794,7 @@ class AdapterContract:
             await self.read_until(client, "the end")
             await ending
 
+    @covers("Hooks.drain", "Peer.wait_for_drain", "Peer.buffered_amount")
     async def test_drain_and_wait_for_drain(self, harness: Harness) -> None:
         recorder = Chat()
         hub = Hub(recorder, limits=Limits(max_queue_size=8 * 1024 * 1024))
@@ -716,6 +817,7 @@ class AdapterContract:
             stuck.send("the end")
             await reading
 
+    @covers("Peer.wait_for_drain")
     async def test_waiting_for_drain_ends_with_the_peer(self, harness: Harness) -> None:
         recorder = Chat()
         hub = Hub(recorder, limits=Limits(max_queue_size=8 * 1024 * 1024, close_timeout=0.5))

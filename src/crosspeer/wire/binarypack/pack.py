@@ -43,8 +43,6 @@ from crosspeer.wire.binarypack.tags import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Default = "Callable[[Any], Any]"
-
 MAX_LENGTH: Final = 0xFFFF_FFFF
 _MOST_KEYS: Final = 1024
 _LONGEST_KEY: Final = 64
@@ -70,7 +68,7 @@ def pack(value: Any, *, default: Callable[[Any], Any] | None = None, max_depth: 
     """
     kind = type(value)
     if kind is bytes:
-        return _binary_head(len(value)) + value
+        return b"".join((_binary_head(len(value)), value))
     if (scalar := _SCALARS.get(kind)) is not None:
         return scalar(value)
     pieces: list[bytes | memoryview] = []
@@ -91,14 +89,17 @@ def integer(value: int) -> bytes:
             return U32(UINT32, value)
         if value < 1 << 63:
             return I64(INT64, value)
-        if value < 1 << 64:
-            # As int64 it would arrive negative.
-            return U64(UINT64, value)
-    elif value >= -0x80:
+        # As int64 it would arrive negative.
+        return U64(UINT64, value) if value < 1 << 64 else _wide(value)
+    return _negative(value)
+
+
+def _negative(value: int) -> bytes:
+    if value >= -0x80:
         return I8(INT8, value)
-    elif value >= -0x8000:
+    if value >= -0x8000:
         return I16(INT16, value)
-    elif value >= -0x8000_0000:
+    if value >= -0x8000_0000:
         return I32(INT32, value)
     return _wide(value)
 
@@ -210,26 +211,35 @@ def _write(
 def _write_other(
     put: Callable[[bytes | memoryview], None], value: Any, depth: int, default: Callable[[Any], Any] | None
 ) -> None:
-    for base, scalar in _SCALARS.items():
+    for base, write in _SCALARS.items():
         # Subclasses, enumerations among them.
         if isinstance(value, base):
-            put(scalar(base(value)))
+            put(write(value))
             return
     if isinstance(value, (datetime.date, datetime.time)):
         put(_text(value.isoformat()))
+    elif getattr(value, "shape", None) == ():
+        # A scalar of numpy has a buffer, but it is a number.
+        _write_made(put, value.item(), depth, default)
     elif (view := _view(value)) is not None:
         put(_binary_head(view.nbytes))
         put(view)
-    elif default is None:
-        raise PackError(f"{type(value).__name__} has no form in BinaryPack")
-    elif depth <= 0:
-        raise _too_deep()
+    elif default is not None:
+        _write_made(put, default(value), depth, default)
     else:
-        made = default(value)
-        if (scalar := _SCALARS.get(type(made))) is not None:
-            put(scalar(made))
-        else:
-            _write(put, made, depth - 1, default)
+        raise PackError(f"{type(value).__name__} has no form in BinaryPack")
+
+
+def _write_made(
+    put: Callable[[bytes | memoryview], None], value: Any, depth: int, default: Callable[[Any], Any] | None
+) -> None:
+    """Write what stands for another value."""
+    if depth <= 0:
+        raise _too_deep()
+    if (scalar := _SCALARS.get(type(value))) is not None:
+        put(scalar(value))
+    else:
+        _write(put, value, depth - 1, default)
 
 
 def _view(value: Any) -> memoryview | None:

@@ -7,7 +7,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
 from crosspeer.wire.binarypack import tags
-from crosspeer.wire.binarypack.tags import ARRAY, BINARY, MAP, MAX_DEPTH, MAX_ITEMS, NEGATIVE, TEXT
+from crosspeer.wire.binarypack.tags import ARRAY, BINARY, MAP, MAX_DEPTH, MAX_ITEMS, NEGATIVE, NONE, TEXT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,6 +64,14 @@ _LENGTHS: Final = {
 """What the long forms hold, and how many bytes their length takes."""
 
 
+_CONSTANTS: Final = {tags.FALSE: False, tags.TRUE: True}
+"""All other tags are None: null, undefined, and what is reserved."""
+
+_texts: dict[bytes, str] = {}
+"""Short texts as they were read before: the same few keys come in every message."""
+_MOST_TEXTS: Final = 1024
+
+
 def _read(data: bytes, place: int, count: int, depth: int, room: list[int]) -> tuple[list[Any], int]:  # noqa: C901
     """Read so many values from a place on, and say where they ended.
 
@@ -78,37 +86,43 @@ def _read(data: bytes, place: int, count: int, depth: int, room: list[int]) -> t
     end = len(data)
     values: list[Any] = []
     add = values.append
+    known = _texts.get
     for _ in range(count):
         tag = data[place]
         place += 1
+        if TEXT <= tag < NONE:
+            stop = place + tag - TEXT
+            if stop > end:
+                raise _ended()
+            piece = data[place:stop]
+            add(known(piece) or _short(piece, room))
+            place = stop
+            continue
         if tag < MAP:
             add(tag)
             continue
-        if tag < tags.NONE:
+        if tag < TEXT:
             kind, length = tag & 0xF0, tag & 0x0F
-        elif tag >= NEGATIVE:
-            add(tag - 0x100)
-            continue
         elif (number := _NUMBERS.get(tag)) is not None:
             add(number[1](data, place)[0])
             place += number[0]
+            continue
+        elif tag >= NEGATIVE:
+            add(tag - 0x100)
             continue
         elif (long := _LENGTHS.get(tag)) is not None:
             kind, size = long
             length = int.from_bytes(data[place : place + size], "big")
             place += size
         else:
-            add(None if tag != tags.TRUE and tag != tags.FALSE else tag == tags.TRUE)
+            add(_CONSTANTS.get(tag))
             continue
         # An item takes a byte at least, and a pair two: what cannot come is refused before anything is made for it.
         stop = place + length
         if stop > end:
             raise _ended()
         if kind == TEXT:
-            try:
-                add(data[place:stop].decode())
-            except UnicodeDecodeError:
-                add(_loose(data[place:stop], room))
+            add(_text(data[place:stop], room))
             place = stop
         elif kind == BINARY:
             add(data[place:stop])
@@ -126,13 +140,27 @@ def _read(data: bytes, place: int, count: int, depth: int, room: list[int]) -> t
     return values, place
 
 
-_ALL_TEXT: Final = {str}
+def _short(data: bytes, room: list[int]) -> str:
+    text = _text(data, room)
+    if len(_texts) >= _MOST_TEXTS:
+        _texts.clear()
+    _texts[data] = text
+    return text
+
+
+def _text(data: bytes, room: list[int]) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return _loose(data, room)
 
 
 def _map(items: list[Any]) -> dict[str, Any]:
     keys = items[::2]
-    if keys and set(map(type, keys)) != _ALL_TEXT:
-        keys = [_key(key) for key in keys]
+    for key in keys:
+        if type(key) is not str:
+            keys = [_key(key) for key in keys]
+            break
     return dict(zip(keys, items[1::2], strict=True))
 
 

@@ -1,0 +1,56 @@
+"""The column of crossws 0.4.17, which crosspeer's hooks and peers are modelled on. Not measured here: read and tried.
+
+A member that is missing does in crossws what it does here. The adapter is that for Node, if a note does not say more.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from compatibility.effects import NO, PARTLY
+
+_ONLY_SOME: Final = "on Node, Bun and uWebSockets.js."
+_NOT_AWAITED: Final = "async hooks of one peer overlap, and `open` is not waited for before the first message."
+_NO_LIMIT: Final = "it has no such limit."
+
+CROSSWS: Final[dict[str, tuple[str, str]]] = {
+    "Hooks.open": (PARTLY, _NOT_AWAITED),
+    "Hooks.message": (PARTLY, _NOT_AWAITED),
+    "Hooks.close": (PARTLY, _NOT_AWAITED),
+    "Hooks.error": (PARTLY, "for errors of the transport; what a hook raises ends the process by default."),
+    "Hooks.drain": (PARTLY, _ONLY_SOME),
+    "Hooks.ping": (PARTLY, _ONLY_SOME),
+    "Hooks.pong": (PARTLY, _ONLY_SOME),
+    "Peer.ping": (PARTLY, _ONLY_SOME),
+    "Upgrade.headers": (PARTLY, "not on Deno and Bunny."),
+    "Upgrade.protocol": (PARTLY, "whether the client offered it is not checked."),
+    "Peer.request": (PARTLY, "`url` and `headers`, in another object than `upgrade` saw."),
+    "Peer.remote_address": (PARTLY, "not on Cloudflare and over SSE."),
+    "Peer.websocket.protocol": (PARTLY, "the client's whole offer where nothing was negotiated."),
+    "Peer.websocket.extensions": (PARTLY, "the client's offer where nothing was negotiated."),
+    "Peer.buffered_amount": (PARTLY, "0 on Cloudflare and over SSE."),
+    "Peer.websocket.buffered_amount": (PARTLY, "0 on Cloudflare and over SSE."),
+    "Peer.dropped": (NO, _NO_LIMIT),
+    "Peer.send": (PARTLY, "a list goes out as raw bytes; maps and instances of classes raise."),
+    "Peer.publish": (PARTLY, "on Bun and uWebSockets.js it leaves the namespace."),
+    "Hub.publish": (PARTLY, "on Bun and uWebSockets.js it leaves the namespace."),
+    "Peer.terminate": (PARTLY, "a polite close on Cloudflare, Bunny and over SSE."),
+    "Peer.wait_for_drain": (PARTLY, "by looking every 100 ms."),
+    "Message.data": (PARTLY, "a `Buffer` on Node, for text too."),
+    "Message.is_text": (NO, "no such member."),
+    "Message.json": (PARTLY, "without types."),
+    "CloseDetails.code": (PARTLY, "not on Deno and over SSE."),
+    "CloseDetails.reason": (PARTLY, "not on Deno and over SSE, and wrong on uWebSockets.js."),
+    "CloseDetails.was_clean": (PARTLY, "on Cloudflare's Durable Objects only."),
+    "Hub.resolve": (PARTLY, "a path without hooks becomes an open connection that nobody answers."),
+    "Hub.peers": (PARTLY, "namespaces without peers are kept for ever."),
+    "Hub.close": (PARTLY, "it does not wait for the answers, nor refuse who comes meanwhile."),
+    "Hub.origins": (NO, "any web page may connect."),
+    "Hub.heartbeat": (PARTLY, "by pings only, not on Cloudflare and over SSE."),
+    "Limits.handshake_timeout": (NO, _NO_LIMIT),
+    "Limits.max_connections": (NO, _NO_LIMIT),
+    "Limits.max_message_size": (PARTLY, "by options of the library under it."),
+    "Limits.max_queue_size": (NO, _NO_LIMIT),
+    "Limits.max_waiting_messages": (NO, _NO_LIMIT),
+    "Limits.overflow": (NO, _NO_LIMIT),
+}
