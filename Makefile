@@ -3,10 +3,10 @@ PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 3000
 BIN := .venv/bin
-CARGO_LINT = cd engine && cargo fmt --check && cargo clippy --quiet --all-targets -- -D warnings
+CARGO_LINT = cd engine && cargo fmt --check && cargo fmt --check --manifest-path fuzz/Cargo.toml && cargo clippy --quiet --all-targets -- -D warnings
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow fuzz lint format bench clean
+.PHONY: help setup demo test test-slow fuzz lint format docs bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
@@ -24,7 +24,7 @@ test: ## Install what the tests need and run them all
 
 test-slow: ## Run the tests that take ten thousand peers
 	@PYTHON="$(PYTHON)" scripts/setup test
-	@$(BIN)/python -m pytest -m slow -s $(ARGS)
+	@$(BIN)/python -m pytest -m slow $(ARGS)
 
 fuzz: ## Feed made-up bytes to both engines, FUZZ_SECONDS (10) for each target
 	@PYTHON="$(PYTHON)" scripts/setup test
@@ -38,6 +38,11 @@ lint: ## Check format, style, types and the direction of imports
 	$(BIN)/lint-imports --no-cache
 	@if command -v cargo-clippy >/dev/null; then $(CARGO_LINT); fi
 
+docs: ## Write docs/compatibility.md of what the tests find on every server
+	@PYTHON="$(PYTHON)" scripts/setup test
+	@$(BIN)/python -m pytest tests/contract --deselect tests/contract/test_compatibility.py
+	@PYTHONPATH=tests $(BIN)/python -m compatibility
+
 bench: setup ## Measure crosspeer beside its rivals (20 minutes) and write bench/RESULTS.md
 	@$(BIN)/python bench/run.py --write $(ARGS)
 
@@ -47,6 +52,6 @@ format: ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix .
 
 clean: ## Remove the environment and all caches
-	rm -rf bench/.env bench/servers/node_modules bench/load/target engine/target
+	rm -rf bench/.env bench/servers/node_modules bench/load/target engine/target engine/fuzz/corpus engine/fuzz/seeds
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

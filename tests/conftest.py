@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
+import profiles  # noqa: F401 (registers and loads them)
 import pytest
 
 from compatibility.results import RESULTS, Results

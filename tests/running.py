@@ -12,6 +12,7 @@ from crosspeer.testing import sockets
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from ssl import SSLContext
 
     import sanic
     import tornado.web
@@ -34,58 +35,60 @@ def dialer(url: str) -> Connect:
     return connect
 
 
-def address(listener: Any) -> str:
-    return f"http://127.0.0.1:{listener.getsockname()[1]}"
+def address(listener: Any, tls: SSLContext | None = None) -> str:
+    scheme = "http" if tls is None else "https"
+    return f"{scheme}://127.0.0.1:{listener.getsockname()[1]}"
 
 
 # Applications, run as their frameworks run them.
 
 
 @asynccontextmanager
-async def aiohttp(app: web.Application) -> AsyncIterator[str]:
+async def aiohttp(app: web.Application, tls: SSLContext | None = None) -> AsyncIterator[str]:
     """As `web.run_app(app)` does it."""
     from aiohttp import web
 
     runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN)
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+        listener = socket.create_server(("127.0.0.1", 0))
+        await web.SockSite(runner, listener, ssl_context=tls).start()
+        yield address(listener, tls)
     finally:
         await runner.cleanup()
 
 
 @asynccontextmanager
-async def tornado(app: tornado.web.Application) -> AsyncIterator[str]:
+async def tornado(app: tornado.web.Application, tls: SSLContext | None = None) -> AsyncIterator[str]:
     """As `app.listen(port)` does it."""
     from tornado.httpserver import HTTPServer
 
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setblocking(False)
-    server = HTTPServer(app)
+    server = HTTPServer(app, ssl_options=tls)
     server.add_socket(listener)
     try:
-        yield address(listener)
+        yield address(listener, tls)
     finally:
         server.stop()
         await server.close_all_connections()
 
 
 @asynccontextmanager
-async def sanic(app: sanic.Sanic) -> AsyncIterator[str]:
+async def sanic(app: sanic.Sanic, tls: SSLContext | None = None) -> AsyncIterator[str]:
     """As `sanic server:app` does it, but for its processes and signals."""
     app.config.MOTD = False
     # It rewrites methods of Sanic, once in a process.
     app.config.TOUCHUP = False
     listener = socket.create_server(("127.0.0.1", 0))
-    server = await app.create_server(sock=listener, access_log=False)
+    server = await app.create_server(sock=listener, access_log=False, ssl=tls)
     assert server is not None
     try:
         await server.startup()
         await server.before_start()
         await server.after_start()
         try:
-            yield address(listener)
+            yield address(listener, tls)
         finally:
             await server.before_stop()
     finally:
@@ -95,11 +98,11 @@ async def sanic(app: sanic.Sanic) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def picows(adapter: PicowsAdapter) -> AsyncIterator[str]:
+async def picows(adapter: PicowsAdapter, tls: SSLContext | None = None) -> AsyncIterator[str]:
     """As its guide does it."""
-    server = await adapter.create_server("127.0.0.1", 0)
+    server = await adapter.create_server("127.0.0.1", 0, ssl=tls)
     try:
-        yield address(server.sockets[0])
+        yield address(server.sockets[0], tls)
     finally:
         server.close()
         await adapter.shutdown()
@@ -110,25 +113,25 @@ async def picows(adapter: PicowsAdapter) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def _hub_on_aiohttp(hub: Hub) -> AsyncIterator[str]:
+async def _hub_on_aiohttp(hub: Hub, tls: SSLContext | None = None) -> AsyncIterator[str]:
     from aiohttp import web
 
     from crosspeer.adapters.aiohttp import Adapter
 
     app = web.Application()
     Adapter(hub, shutdown_timeout=SHUTDOWN).attach(app, "/{tail:.*}")
-    async with aiohttp(app) as url:
+    async with aiohttp(app, tls) as url:
         yield url
 
 
 @asynccontextmanager
-async def _hub_on_tornado(hub: Hub) -> AsyncIterator[str]:
+async def _hub_on_tornado(hub: Hub, tls: SSLContext | None = None) -> AsyncIterator[str]:
     from tornado.web import Application
 
     from crosspeer.adapters.tornado import Adapter
 
     adapter = Adapter(hub, shutdown_timeout=SHUTDOWN)
-    async with tornado(Application([adapter.rule(r"/.*")])) as url:
+    async with tornado(Application([adapter.rule(r"/.*")]), tls) as url:
         try:
             yield url
         finally:
@@ -136,7 +139,7 @@ async def _hub_on_tornado(hub: Hub) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def _hub_on_sanic(hub: Hub) -> AsyncIterator[str]:
+async def _hub_on_sanic(hub: Hub, tls: SSLContext | None = None) -> AsyncIterator[str]:
     from sanic import Sanic
 
     from crosspeer.adapters.sanic import Adapter
@@ -146,33 +149,33 @@ async def _hub_on_sanic(hub: Hub) -> AsyncIterator[str]:
     adapter.attach(app, "/", name="root")
     adapter.attach(app, "/<path:path>")
     try:
-        async with sanic(app) as url:
+        async with sanic(app, tls) as url:
             yield url
     finally:
         Sanic.unregister_app(app)
 
 
 @asynccontextmanager
-async def _hub_on_websockets(hub: Hub) -> AsyncIterator[str]:
+async def _hub_on_websockets(hub: Hub, tls: SSLContext | None = None) -> AsyncIterator[str]:
     from crosspeer.adapters.websockets import Adapter
 
-    async with Adapter(hub, shutdown_timeout=SHUTDOWN).serve("127.0.0.1", 0) as server:
-        yield address(server.sockets[0])
+    async with Adapter(hub, shutdown_timeout=SHUTDOWN).serve("127.0.0.1", 0, ssl=tls) as server:
+        yield address(server.sockets[0], tls)
 
 
 @asynccontextmanager
-async def _hub_on_picows(hub: Hub) -> AsyncIterator[str]:
+async def _hub_on_picows(hub: Hub, tls: SSLContext | None = None) -> AsyncIterator[str]:
     from crosspeer.adapters.picows import Adapter
 
-    async with picows(Adapter(hub, shutdown_timeout=SHUTDOWN)) as url:
+    async with picows(Adapter(hub, shutdown_timeout=SHUTDOWN), tls) as url:
         yield url
 
 
-SERVERS: Final[dict[str, Callable[[Hub], AbstractAsyncContextManager[str]]]] = {
+SERVERS: Final[dict[str, Callable[..., AbstractAsyncContextManager[str]]]] = {
     "aiohttp": _hub_on_aiohttp,
     "tornado": _hub_on_tornado,
     "sanic": _hub_on_sanic,
     "websockets": _hub_on_websockets,
     "picows": _hub_on_picows,
 }
-"""Each yields the URL that the hub is served at."""
+"""Each takes a hub, and perhaps an SSL context, and yields the URL that the hub is served at."""

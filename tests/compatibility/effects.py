@@ -12,7 +12,7 @@ NO: Final = "–"
 
 @dataclass(frozen=True)
 class Effect:
-    """Which cells it changes, and what the footnote says where the server's own reason is not known."""
+    """Which cells it changes, and what happens instead, for the footnote."""
 
     note: str
     no: tuple[str, ...] = ()
@@ -31,40 +31,44 @@ _QUEUE = (
 )
 
 EFFECTS: Final = {
-    "denial_status": Effect("every refusal is a bare 403.", partly=("Response",)),
-    "denial_response": Effect("a refusal has no headers and no body.", partly=("Response",)),
-    "response_headers": Effect("headers from `upgrade` do not reach the client.", no=("Upgrade.headers",)),
-    "subprotocol": Effect("no subprotocol can be chosen.", no=("Upgrade.protocol", "Peer.websocket.protocol")),
+    "denial_status": Effect("Every refusal is a bare 403.", partly=("Response",)),
+    "denial_response": Effect("A refusal has no headers and no body.", partly=("Response",)),
+    "response_headers": Effect("Headers from `upgrade` do not reach the client.", no=("Upgrade.headers",)),
+    "subprotocol": Effect("No subprotocol can be chosen.", no=("Upgrade.protocol", "Peer.websocket.protocol")),
     "close_code_received": Effect(
-        "the code of the client's close frame is not told: it is 1005, or 1006 whatever happened.",
+        "The code of the client's close frame is not told: it is 1005, or 1006 whatever happened.",
         no=("CloseDetails.code",),
         partly=("Hooks.close",),
     ),
-    "close_reason_received": Effect("the reason of the client's close frame is not told.", no=("CloseDetails.reason",)),
+    "close_reason_received": Effect("The reason of the client's close frame is not told.", no=("CloseDetails.reason",)),
     "close_code_echoed": Effect(
-        "a client that closes with a code is answered with another one.", partly=("Hooks.close",)
+        "A client that closes with a code is answered with another one.", partly=("Hooks.close",)
     ),
-    "close_code_sent": Effect("every close frame goes out without a code: the client sees 1005.", partly=_CLOSING),
+    "close_code_sent": Effect("Every close frame goes out without a code: the client sees 1005.", partly=_CLOSING),
     "low_close_codes": Effect(
-        "of the close codes below 3000 only 1000 can be sent: for the others the client sees 2000 more "
+        "Of the close codes below 3000 only 1000 can be sent: for the others the client sees 2000 more "
         "(3011 for 1011).",
         partly=_CLOSING,
     ),
-    "close_reason_sent": Effect("the reason of `close` does not reach the client.", partly=_CLOSING[:2]),
-    "empty_binary": Effect("an empty binary message is not sent.", partly=("Peer.send",)),
+    "close_reason_sent": Effect("The reason of `close` does not reach the client.", partly=_CLOSING[:2]),
+    "empty_binary": Effect("An empty binary message is not sent.", partly=("Peer.send",)),
     "lost_connection": Effect(
-        "a lost connection looks like a close frame without a code.", no=("CloseDetails.was_clean",)
+        "A lost connection looks like a close frame without a code.", no=("CloseDetails.was_clean",)
     ),
     "ping": Effect(
-        "pings are answered by the server and not shown. The heartbeat asks by a message instead.",
+        "Pings are answered by the server and not shown. The heartbeat asks by a message instead.",
         no=("Peer.ping", "Hooks.ping", "Hooks.pong"),
         partly=("Hub.heartbeat",),
     ),
     "terminate": Effect(
-        "nothing can drop a connection: the server ends it in its own way.", partly=("Peer.terminate",)
+        "Nothing can drop a connection: the server ends it in its own way.", partly=("Peer.terminate",)
+    ),
+    "read_backpressure": Effect(
+        "The server reads on while a hook is slow, and keeps what comes in without a bound.",
+        partly=("Limits.max_waiting_messages",),
     ),
     "backpressure": Effect(
-        "the server takes whatever it is given and holds what a slow reader leaves, without a bound: "
+        "The server takes whatever it is given and holds what a slow reader leaves, without a bound: "
         "no queue fills, nothing is dropped or drained.",
         no=(*_QUEUE, "Limits.max_queue_size", "Limits.overflow"),
     ),

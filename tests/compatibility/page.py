@@ -17,7 +17,7 @@ PAGE: Final = Path(__file__).parent.parent.parent / "docs" / "compatibility.md"
 ORDER: Final = (
     *("native engine", "Python engine", "uvicorn engine"),
     *("uvicorn", "hypercorn", "gunicorn", "daphne", "granian", "granian (RSGI)"),
-    *("aiohttp", "tornado", "sanic", "websockets", "picows"),
+    *("aiohttp", "tornado", "sanic", "websockets", "picows", "event streams"),
 )
 """The columns from left to right. Others follow in the order of their names."""
 
@@ -76,29 +76,39 @@ def render(columns: Mapping[str, Column]) -> str:
     return "".join(parts)
 
 
+def titles_of(page: str) -> set[str]:
+    """The servers that a page has columns for."""
+    header = next((line for line in page.splitlines() if line.startswith("|")), "")
+    return {cell.strip() for cell in header.split("|")} - {"", "crossws"}
+
+
 class Notes:
-    """The footnotes: each text once, with all the servers that it is for."""
+    """The footnotes: each text once, with the servers that it is for and their reasons."""
 
     def __init__(self) -> None:
-        self._servers: dict[str, list[str]] = {}
+        self._servers: dict[str, dict[str, list[str]]] = {}
 
-    def mark(self, server: str, text: str) -> str:
+    def mark(self, server: str, text: str, reason: str = "") -> str:
         """The reference to a footnote."""
-        servers = self._servers.setdefault(text, [])
+        servers = self._servers.setdefault(text, {}).setdefault(reason, [])
         if server not in servers:
             servers.append(server)
         return f"[^{list(self._servers).index(text) + 1}]"
 
     def lines(self) -> Iterator[str]:
-        for number, (text, servers) in enumerate(self._servers.items(), 1):
-            yield f"[^{number}]: {', '.join(servers)}: {text}\n"
+        for number, (text, reasons) in enumerate(self._servers.items(), 1):
+            why = (
+                f"*{', '.join(servers)}*" + (f": {reason.rstrip('.')}" if reason else "")
+                for reason, servers in reasons.items()
+            )
+            yield f"[^{number}]: {text} {'; '.join(why)}.\n"
 
 
 def _cell(column: Column, server: str, member: str, notes: Notes) -> str:
     outcomes = {column.tests[test] for test, covered in TESTS.items() if member in covered}
     assert outcomes <= {"passed", "skipped"}, f"{server}: not every test of {member} passed"
     mark, because = marks(set(column.lacks), member)
-    return mark + "".join(notes.mark(server, column.lacks[name] or EFFECTS[name].note) for name in because)
+    return mark + "".join(notes.mark(server, EFFECTS[name].note, column.lacks[name]) for name in because)
 
 
 def _crossws(member: str, notes: Notes) -> str:
@@ -115,4 +125,4 @@ def _short(member: str) -> str:
 
 
 def _public(cls: type) -> list[str]:
-    return sorted(name for name in vars(cls) if not name.startswith("_"))
+    return [name for name in vars(cls) if not name.startswith("_")]

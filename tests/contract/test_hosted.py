@@ -8,6 +8,7 @@ import pytest
 
 from hosted.contract import HostedContract
 from hosted.process import Process
+from hosted.servers import SERVERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,6 +18,9 @@ class Hosted(HostedContract):
     """Subclass it with the name of a server in `hosted.servers`."""
 
     server: ClassVar[str]
+
+    def __init_subclass__(cls) -> None:
+        cls.reasons = SERVERS[cls.server].reasons
 
     @pytest.fixture(scope="class")
     @classmethod

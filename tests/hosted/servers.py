@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from crosspeer.adapters import asgi, rsgi
@@ -11,10 +12,9 @@ from crosspeer.core.transport import Capabilities
 
 ASGI = Capabilities(ping=False, terminate=False)
 """What a server can do that does all that ASGI has words for."""
-NO_PING = "ASGI has no words for pings: the server answers them itself."
-NO_TERMINATE = (
-    "ASGI has no words for dropping a connection: the server ends it as it ends one whose application returned."
-)
+BY_ASGI = {"ping": "ASGI has no words for it", "terminate": "ASGI has no words for it"}
+BY_RSGI = "RSGI has no words for it"
+CAPABILITIES = [capability.name for capability in fields(Capabilities)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +31,8 @@ class Server:
     target: str = "hosted.application:application"
     adapter: Any = asgi.Adapter
     capabilities: Capabilities = ASGI
+    reasons: Mapping[str, str] = field(default_factory=lambda: BY_ASGI)
+    """Why it lacks a capability."""
     noise: tuple[str, ...] = ()
     """What it logs as an error though nothing is wrong."""
 
@@ -47,12 +49,24 @@ GUNICORN = Server(
     options=("--workers", "1", "--no-control-socket", "--graceful-timeout", "5", "--worker-class", "asgi"),
     listen=("--bind", "fd://{fd}"),
     capabilities=replace(ASGI, denial_status=False, denial_response=False, close_reason_received=False),
+    reasons=BY_ASGI
+    | {
+        "denial_status": "its worker has no `websocket.http.response`",
+        "denial_response": "its worker has no `websocket.http.response`",
+        "close_reason_received": "its `websocket.disconnect` has none",
+    },
 )
 GRANIAN = Server(
     module="granian",
     options=("--interface", "asgi", "--workers", "1", "--no-access-log"),
     port=("--host", "127.0.0.1", "--port", "{port}"),
     capabilities=replace(ASGI, response_headers=False, close_reason_received=False, lost_connection=False),
+    reasons=BY_ASGI
+    | {
+        "response_headers": "it drops those of `websocket.accept`",
+        "close_reason_received": "its `websocket.disconnect` has none",
+        "lost_connection": "both are 1005",
+    },
 )
 
 SERVERS = {
@@ -63,12 +77,19 @@ SERVERS = {
         GUNICORN,
         options=(*GUNICORN.options[:-1], "uvicorn.workers.UvicornWorker"),
         capabilities=UVICORN.capabilities,
+        reasons=UVICORN.reasons,
         noise=UVICORN.noise,
     ),
     "hypercorn": Server(
         module="hypercorn",
         listen=("--bind", "fd://{fd}"),
         capabilities=replace(ASGI, close_code_received=False, close_reason_received=False, lost_connection=False),
+        reasons=BY_ASGI
+        | {
+            "close_code_received": "it says 1006 of every end that is not ours",
+            "close_reason_received": "its `websocket.disconnect` has none",
+            "lost_connection": "it says 1006 of every end that is not ours",
+        },
     ),
     "granian": GRANIAN,
     "granian-rsgi": replace(
@@ -86,6 +107,7 @@ SERVERS = {
             close_code_sent=False,
             close_reason_sent=False,
         ),
+        reasons=dict.fromkeys(CAPABILITIES, BY_RSGI),
     ),
     "daphne": Server(
         module="daphne",
@@ -101,8 +123,22 @@ SERVERS = {
             low_close_codes=False,
             close_reason_sent=False,
             empty_binary=False,
+            read_backpressure=False,
             backpressure=False,
         ),
+        reasons=BY_ASGI
+        | {
+            "denial_status": "it has no `websocket.http.response`",
+            "denial_response": "it has no `websocket.http.response`",
+            "response_headers": "it drops those of `websocket.accept`",
+            "close_reason_received": "its `websocket.disconnect` has none",
+            "close_code_echoed": "it answers with 1000",
+            "low_close_codes": "autobahn takes no others from an application",
+            "close_reason_sent": "it drops that of `websocket.close`",
+            "empty_binary": "it takes one for none",
+            "read_backpressure": "its queue of incoming messages has no limit",
+            "backpressure": "its `send` never waits",
+        },
     ),
     "gunicorn": GUNICORN,
 }

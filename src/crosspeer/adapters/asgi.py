@@ -22,7 +22,7 @@ from crosspeer.core.hub import Hub, as_hub
 from crosspeer.core.request import HUB_KEY, Request
 from crosspeer.core.session import Session
 from crosspeer.runtime.connection import Connection
-from crosspeer.runtime.handshake import admit
+from crosspeer.runtime.handshake import admit, tell_once
 from crosspeer.wire.closing import CloseCode
 
 if TYPE_CHECKING:
@@ -132,6 +132,8 @@ class _Channel:
     async def accept(self) -> None:
         accepted = self._session.accepted
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in accepted.header_pairs]
+        if headers and not self.capabilities.response_headers:
+            tell_once("headers that upgrade answers do not reach the client")
         await self._send({"type": "websocket.accept", "subprotocol": accepted.protocol, "headers": headers})
         if self._control is not None:
             self._control.attach(self._session)
@@ -264,6 +266,7 @@ async def _refuse(response: Response, scope: Scope, receive: Receive, send: Send
         if DENIAL in scope.get("extensions", {}):
             await response(scope, receive, send)
         else:
+            tell_once("every refusal is a bare 403")
             await send({"type": "websocket.close", "code": CloseCode.POLICY, "reason": ""})
     except OSError:
         pass  # The client did not wait for its answer.

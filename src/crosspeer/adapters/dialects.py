@@ -54,6 +54,7 @@ DAPHNE: Final = Dialect(
         close_reason_sent=False,
         empty_binary=False,
         lost_connection=True,
+        read_backpressure=False,
         backpressure=False,
     ),
     stays_open=True,

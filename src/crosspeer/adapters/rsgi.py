@@ -7,7 +7,8 @@ app = rsgi.Adapter(Chat())                # granian --interface rsgi module:app
 ```
 
 RSGI has no words for much of a handshake: a subprotocol cannot be chosen, nor headers be added to the 101, a refusal is
-a bare status, and no close frame carries a code or a reason. On granian's ASGI interface `asgi.Adapter` does more.
+a bare status, and no close frame carries a code or a reason. Headers that are not ASCII are missing from the request.
+On granian's ASGI interface `asgi.Adapter` does more.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from crosspeer.core.request import Request
 from crosspeer.core.session import Session
 from crosspeer.core.transport import Capabilities
 from crosspeer.runtime.connection import Connection
-from crosspeer.runtime.handshake import admit
+from crosspeer.runtime.handshake import admit, tell_once
 from crosspeer.wire.closing import CloseCode
 
 if TYPE_CHECKING:
@@ -100,9 +101,12 @@ class Adapter:
     async def _serve_peer(self, scope: Any, protocol: WebSocketProtocol) -> None:
         admitted = await admit(self.hub, Request(_asgi_scope(scope)))
         if isinstance(admitted, Response):
+            # No headers and no body: a status is all that RSGI takes.
             protocol.close(admitted.status_code)
             return
         session = Session(admitted)
+        if admitted.accepted.protocol or admitted.accepted.header_pairs:
+            tell_once("headers and the subprotocol that upgrade answers do not reach the client")
         try:
             transport = await protocol.accept()
         except Exception as error:
@@ -178,7 +182,7 @@ def _asgi_scope(scope: Any) -> dict[str, Any]:
         "path": scope.path,
         "raw_path": quote(scope.path).encode("ascii"),
         "root_path": "",
-        "query_string": scope.query_string.encode("latin-1"),
+        "query_string": scope.query_string.encode(),
         "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in scope.headers.items()],
         "client": _address(scope.client),
         "server": _address(scope.server),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Final, cast
+from weakref import WeakValueDictionary
 
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response
@@ -29,6 +30,7 @@ from crosspeer.wire.closing import CloseCode, check_close
 from crosspeer.wire.deflate import Deflate
 
 if TYPE_CHECKING:
+    from crosspeer.core.peer import Peer
     from crosspeer.core.session import Session
     from crosspeer.core.sync import Sync
 
@@ -104,6 +106,8 @@ class Hub:
         self._fanouts: list[Fanout] = [self.fanout]
         self._connections = 0
         self._closing = 0
+        self._named: WeakValueDictionary[str, Peer] = WeakValueDictionary()
+        """Peers that somebody knows the id of."""
         if sync is not None:
             self.join(sync)
 
@@ -134,6 +138,48 @@ class Hub:
         """Send to the subscribers on this hub only: what came from another hub is not relayed again."""
         self._fan_out(topic, Outgoing(data), namespace, None)
 
+    def peers_count(self) -> int:
+        """How many peers there are, those of other hubs included, as these said in the last seconds."""
+        here = sum(map(len, self.peers.values()))
+        return here if self.sync is None else here + self.sync.peers_elsewhere
+
+    def send_to(self, peer_id: str, data: Sendable = None, *, compress: bool | None = None) -> None:
+        """Send to one peer, wherever it is connected. Nothing happens if it is nowhere.
+
+        Raises:
+            TypeError, ValueError: the data has no form to be sent in.
+        """
+        item = outgoing(data, compress)
+        if not self.send_here(peer_id, item) and self.sync is not None:
+            self.sync.send_to(peer_id, item)
+
+    def disconnect(
+        self,
+        peer_id: str | None = None,
+        *,
+        where: Mapping[str, Any] | None = None,
+        code: int = CloseCode.DISCONNECTED,
+        reason: str = "disconnected",
+    ) -> None:
+        """Close a peer, or every peer whose context has these entries, wherever they are connected.
+
+        Args:
+            where: keys and values as JSON has them: `where={"user": "ada"}`.
+            code: 4500 by default; codes from there on ask a client not to come back.
+
+        Raises:
+            TypeError: neither or both of the two are given.
+            ValueError: the code or the reason must not be sent.
+        """
+        if (peer_id is None) is (where is None):
+            raise TypeError("disconnect takes a peer's id, or where=")
+        check_close(code, reason)
+        target = peer_id if where is None else dict(where)
+        assert target is not None
+        self.disconnect_here(target, code, reason)
+        if self.sync is not None:
+            self.sync.disconnect(target, code, reason)
+
     async def close(self, code: int = CloseCode.GOING_AWAY, reason: str = "") -> None:
         """Close every peer and wait until the last `close` hook has ended. New handshakes meanwhile get 503."""
         check_close(code, reason)
@@ -159,6 +205,26 @@ class Hub:
         self.sync.bind(self)
         for fanout in self._fanouts:
             fanout.watch(self.sync.interest)
+
+    # For other hubs, by way of `sync`.
+
+    def send_here(self, peer_id: str, item: Outgoing) -> bool:
+        """Send to a peer of this hub. False: it is not here."""
+        peer = self._named.get(peer_id)
+        if peer is None or peer not in self._peers_of(peer.namespace):
+            return False
+        peer.send(item.data, compress=item.compress)
+        return True
+
+    def disconnect_here(self, target: str | Mapping[str, Any], code: int, reason: str) -> None:
+        """Close the peers of this hub that are meant."""
+        if isinstance(target, str):
+            found = self._named.get(target)
+            peers = [] if found is None else [found]
+        else:
+            peers = [peer for space in self.peers.values() for peer in space if _matches(peer.context, target)]
+        for peer in peers:
+            peer.close(code, reason)
 
     # What adapters and servers use.
 
@@ -340,6 +406,10 @@ class Hub:
         # Kept with what it was made of, so that no other object can come to have that id.
         self._tables[id(found)] = (found, table)
         return table
+
+
+def _matches(context: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    return all(key in context and context[key] == value for key, value in wanted.items())
 
 
 def _open(url: str) -> Sync:

@@ -74,11 +74,16 @@ def to_json(value: object) -> str:
 
 
 _encode = json.JSONEncoder(
-    ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=lambda value: _plain(value)
+    ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=lambda value: plain(value)
 ).encode
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
+    """Make what every codec knows of a dataclass, a msgspec struct or a pydantic model.
+
+    Raises:
+        TypeError: it is none of them.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     # Neither library is imported for this: a value of theirs means that it is already there.

@@ -33,6 +33,7 @@ class Peer(metaclass=ABCMeta):  # noqa: B024 - for `register`
         """A random UUID (version 4), made on first use. It is public: never take it for a secret."""
         if self._id is None:
             self._id = str(uuid.uuid4())
+            self._session.hub._named[self._id] = self
         return self._id
 
     @property

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from crosspeer.core.hub import Hub
     from crosspeer.core.outgoing import Outgoing
 
@@ -26,6 +28,19 @@ class Sync(Protocol):
     def interest(self, namespace: str, topic: str, begun: bool) -> None:
         """A topic has its first subscriber here, or lost its last one. Called once for each way of being written to,
         so the calls are to be counted."""
+        ...
+
+    @property
+    def peers_elsewhere(self) -> int:
+        """How many peers the other hubs have, as they last said."""
+        ...
+
+    def disconnect(self, target: str | Mapping[str, Any], code: int, reason: str) -> None:
+        """Have the others close a peer by its id, or all whose context matches."""
+        ...
+
+    def send_to(self, peer_id: str, item: Outgoing) -> None:
+        """Have the others send to a peer that is not here."""
         ...
 
     async def start(self) -> None:

@@ -43,6 +43,8 @@ class Capabilities:
     """`peer.ping` sends, and the `ping` and `pong` hooks are called."""
     terminate: bool = True
     """`peer.terminate` drops the connection at once; without it the server ends it in its own way."""
+    read_backpressure: bool = True
+    """A slow hook holds its client up; without it the server keeps what comes in meanwhile, without a bound."""
     backpressure: bool = True
     """A reader that stops holds the queue up, so that its limit is felt; without it the server holds what is unread."""
 

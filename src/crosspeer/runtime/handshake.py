@@ -38,6 +38,16 @@ async def in_time(hub: Hub, request: Request, waiting: Waiting) -> Admission | R
         return PlainTextResponse("Service Unavailable", 503)
 
 
+_told: set[str] = set()
+
+
+def tell_once(loss: str) -> None:
+    """Warn, once a process, that the server leaves out something of what the application answers."""
+    if loss not in _told:
+        _told.add(loss)
+        logger.warning("%s with this server (docs/compatibility.md)", loss)
+
+
 async def rendered(response: Response) -> Refusal:
     """Run a response as the ASGI application that it is, and collect what it sends."""
     sent: list[Any] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import logging
 import re
@@ -11,20 +12,26 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from crosspeer.core.outgoing import Outgoing
 from crosspeer.sync.link import Link
+from crosspeer.sync.members import ANNOUNCE_EVERY, Members
+from crosspeer.wire.closing import check_close
 from crosspeer.wire.envelope import (
+    MAX_NOTE,
     EnvelopeError,
     Publication,
     decode,
     decode_crossws,
     encode,
     encode_crossws,
+    encode_note,
     entry,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from crosspeer.core.hub import Hub
-    from crosspeer.core.outgoing import Outgoing
     from crosspeer.sync.port import Backend
 
 logger = logging.getLogger("crosspeer")
@@ -72,11 +79,19 @@ class Relay:
         self._channels: dict[tuple[str, str], str] = {}
         """Of topics with subscribers here, so that their names are hashed once."""
         self._gathered: dict[str, list[bytes]] = {}
+        self._members = Members()
+        self._announcing: asyncio.TimerHandle | None = None
 
     @property
     def is_up(self) -> bool:
         """Whether the backplane is connected."""
         return self._link is not None and self._link.is_up
+
+    def health(self) -> dict[str, Any]:
+        """What `/_crosspeer/health` says of it."""
+        counts = {"sent": self.counts.sent, "received": self.counts.received, "refused": self.counts.refused}
+        status = "ok" if self.is_up else "degraded"
+        return {"status": status, "nodes": self.nodes, "outages": self.counts.outages, "lost": self.lost, **counts}
 
     @property
     def lost(self) -> int:
@@ -120,6 +135,24 @@ class Relay:
             self._channels[namespace, topic] = channel
             link.subscribe(channel)
 
+    @property
+    def peers_elsewhere(self) -> int:
+        return self._members.peers
+
+    @property
+    def nodes(self) -> int:
+        """How many nodes there are, this one included."""
+        return 1 + len(self._members)
+
+    def disconnect(self, target: str | Mapping[str, Any], code: int, reason: str) -> None:
+        meant = {"peer": target} if isinstance(target, str) else {"where": dict(target)}
+        self._say({"do": "disconnect", **meant, "code": code, "reason": reason})
+
+    def send_to(self, peer_id: str, item: Outgoing) -> None:
+        data = item.data if isinstance(item.data, str) else base64.b64encode(item.data).decode()
+        kind = "text" if item.is_text else "binary"
+        self._say({"do": "send", "peer": peer_id, kind: data})
+
     async def start(self) -> None:
         link = self._started()
         if not await link.wait_up(FIRST_CONNECTION):
@@ -127,8 +160,14 @@ class Relay:
 
     async def close(self) -> None:
         link, self._link = self._link, None
+        if self._announcing is not None:
+            self._announcing.cancel()
+            self._announcing = None
+        self._members = Members()
         if link is not None:
             self._flush_to(link)
+            if self._crossws is None:
+                link.publish(self._everywhere, encode_note(self.node.bytes, {"do": "leave"}))
             await link.close()
 
     # Inside.
@@ -168,8 +207,52 @@ class Relay:
     def _changed(self, up: bool) -> None:
         if up:
             logger.info("connected to the other nodes")
+            if self._crossws is None:
+                self._announce()
         else:
             self.counts.outages += 1
+
+    def _announce(self) -> None:
+        """Say that we are there, now and again."""
+        if self._link is None or self._hub is None:
+            return
+        loop = asyncio.get_running_loop()
+        self._members.forget(loop.time())
+        if self.is_up:
+            self._say({"do": "here", "peers": sum(map(len, self._hub.peers.values()))})
+        if self._announcing is not None:
+            self._announcing.cancel()
+        self._announcing = loop.call_later(ANNOUNCE_EVERY, self._announce)
+
+    def _say(self, note: dict[str, Any]) -> None:
+        """Tell all nodes. crossws's envelope has no words for it."""
+        if self._crossws is not None:
+            raise ValueError("nodes of crossws take publications only")
+        data = encode_note(self.node.bytes, note)
+        if len(data) > min(MAX_NOTE, self._backend.max_payload):
+            raise ValueError(f"a note of {len(data)} bytes is too big for the other nodes")
+        self._started().publish(self._everywhere, data)
+
+    def _heard(self, node: bytes, note: Any) -> None:
+        """What another node says. It is untrusted, so every field is looked at before it is used."""
+        hub = self._hub
+        match note:
+            case {"do": "here", "peers": peers}:
+                if self._members.heard(node, peers, asyncio.get_running_loop().time()):
+                    # Who is new knows nobody yet.
+                    self._announce()
+            case {"do": "leave"}:
+                self._members.left(node)
+            case {"do": "disconnect", "peer": str(target), "code": int(code), "reason": str(reason)} if hub:
+                hub.disconnect_here(target, *checked(code, reason))
+            case {"do": "disconnect", "where": dict(target), "code": int(code), "reason": str(reason)} if hub:
+                hub.disconnect_here(target, *checked(code, reason))
+            case {"do": "send", "peer": str(target), "text": str(text)} if hub:
+                hub.send_here(target, Outgoing(text))
+            case {"do": "send", "peer": str(target), "binary": str(text)} if hub:
+                hub.send_here(target, Outgoing(base64.b64decode(text, validate=True)))
+            case _:
+                raise EnvelopeError("a note that means nothing")
 
     def _receive(self, channel: str, data: bytes) -> None:
         hub = self._hub
@@ -177,7 +260,7 @@ class Relay:
             return
         try:
             publications = self._read(channel, data, hub.limits.max_message_size)
-        except EnvelopeError as error:
+        except ValueError as error:
             self.counts.refused += 1
             logger.debug("an envelope on %r was dropped: %s", channel, error)
             return
@@ -195,6 +278,10 @@ class Relay:
         envelope = decode(data, most)
         if envelope.node == self.node.bytes:
             return []
+        if envelope.note is not None:
+            if channel != self._everywhere:
+                raise EnvelopeError("a note on the channel of a topic")
+            self._heard(envelope.node, envelope.note)
         for publication in envelope.publications:
             if self._channel(publication.namespace, publication.topic) != channel:
                 raise EnvelopeError("a publication on the channel of another topic")
@@ -214,6 +301,11 @@ def _parts(entries: list[bytes], most: int) -> list[list[bytes]]:
     return parts
 
 
-def health(relay: Any) -> dict[str, Any]:
-    """What a health endpoint says of it."""
-    return {"status": "ok" if relay.is_up else "degraded", "node": str(relay.node), "outages": relay.counts.outages}
+def checked(code: int, reason: str) -> tuple[int, str]:
+    """A close code and a reason that another node asks for.
+
+    Raises:
+        ValueError: they must not be sent.
+    """
+    check_close(code, reason)
+    return code, reason

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -20,7 +21,7 @@ from crosspeer.wire.sse import MEDIA_TYPE, EventReader
 from crosspeer.wire.streamed import START, TOKEN, decode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from crosspeer.wire.posted import Posted
     from crosspeer.wire.sse import Event
@@ -42,7 +43,7 @@ class connect(Connecting["EventClient"]):
         subprotocols: Iterable[str] = (),
         timeout: float = DEFAULT_TIMEOUT,
     ) -> None:
-        pairs = headers.items() if hasattr(headers, "items") else headers or ()
+        pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
         self._headers = [*pairs, *([("origin", origin)] if origin is not None else [])]
         self._url = url
         self._timeout = timeout

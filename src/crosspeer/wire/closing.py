@@ -22,6 +22,8 @@ class CloseCode(IntEnum):
     INTERNAL_ERROR = 1011
     SERVICE_RESTART = 1012
     TRY_LATER = 1013
+    DISCONNECTED = 4500
+    """By the application's `Hub.disconnect`. From 4500 on a client is not to come back."""
 
 
 _SENDABLE = frozenset(range(1000, 1015)) - {1004, 1005, 1006}

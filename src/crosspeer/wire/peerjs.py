@@ -53,11 +53,11 @@ class Signal:
 
     __slots__ = ("body", "dst", "payload", "type")
 
-    def __init__(self, body: dict[str, Any], payload: str | None) -> None:
+    def __init__(self, body: dict[str, Any], kind: Any, dst: Any, payload: str | None) -> None:
         self.body = body
         """All of it, parsed."""
-        self.type: Any = body.get("type")
-        self.dst: Any = body.get("dst")
+        self.type = kind
+        self.dst = dst
         self.payload = payload
         """The JSON text of its payload, None if it has none."""
 
@@ -78,20 +78,21 @@ def parse(data: str | bytes) -> Signal:
     """
     try:
         text = data if isinstance(data, str) else data.decode()
-        if not text.startswith("{"):
+        if text[:1] != "{":
             text = text.strip(_SPACE)
-        body, end = _raw_decode(text)
+        body, end = _scan(text, 0)
         if end != len(text) and text[end:].strip(_SPACE):
             raise BadMessage("more than one JSON value")
     except BadMessage:
         raise
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, StopIteration):
         raise BadMessage("not JSON") from None
     if not isinstance(body, dict):
         raise BadMessage("not a JSON object")
     if _opened(text) > MAX_DEPTH and _is_deeper(body, MAX_DEPTH):
         raise BadMessage("nested too deeply")
-    return Signal(body, _payload(text, body))
+    kind, dst = body.get("type"), body.get("dst")
+    return Signal(body, kind, dst, _payload(text, body, kind, dst))
 
 
 def is_valid_id(text: str) -> bool:
@@ -114,15 +115,16 @@ def leave_text(gone: str, to: str) -> str:
     return _write({"type": LEAVE, "src": gone, "dst": to})
 
 
-def _payload(text: str, body: dict[str, Any]) -> str | None:
+def _payload(text: str, body: dict[str, Any], kind: Any, dst: Any) -> str | None:
     """The text of the payload, as it was written wherever that can be seen at once."""
-    if "payload" not in body:
-        return None
     # The form in which `peerjs` writes. All of it is JSON with no other keys, so what stands between is the payload;
     # a key that comes twice has the same value at both ends.
-    head, tail = f'{{"type":"{body.get("type")}","payload":', f',"dst":"{body.get("dst")}"}}'
-    if len(body) == 3 and text.startswith(head) and text.endswith(tail):
-        return text[len(head) : -len(tail)]
+    if len(body) == 3 and "payload" in body:
+        head, tail = f'{{"type":"{kind}","payload":', f',"dst":"{dst}"}}'
+        if text.startswith(head) and text.endswith(tail):
+            return text[len(head) : -len(tail)]
+    if "payload" not in body:
+        return None
     try:
         return _write(body["payload"])
     except (ValueError, RecursionError):
@@ -148,5 +150,5 @@ def _refuse_constant(name: str) -> NoReturn:
     raise BadMessage(f"{name} is no JSON")
 
 
-_raw_decode: Final = json.JSONDecoder(parse_constant=_refuse_constant).raw_decode
+_scan: Final = json.JSONDecoder(parse_constant=_refuse_constant).scan_once
 _write: Final = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode

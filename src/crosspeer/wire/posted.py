@@ -22,13 +22,14 @@ Posted = str | bytes | tuple[int, str]
 
 
 def encode_posted(message: Posted) -> bytes:
-    """Write one message."""
+    """Write one message. A close with 1005 has no code."""
     if isinstance(message, str):
         kind, payload = "t", message.encode()
     elif isinstance(message, bytes):
         kind, payload = "b", message
     else:
-        kind, payload = "c", message[0].to_bytes(2, "big") + message[1].encode()
+        code, reason = message
+        kind, payload = "c", b"" if code == CloseCode.NO_STATUS else code.to_bytes(2, "big") + reason.encode()
     return f"{kind}{len(payload)}:".encode() + payload
 
 

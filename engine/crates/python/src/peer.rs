@@ -52,12 +52,13 @@ pub struct Peer {
 #[pymethods]
 impl Peer {
     #[getter]
-    fn id(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        if self.id.get().is_none() {
-            let id = self.glue(py).call_method0(intern!(py, "new_id"))?;
-            let _ = self.id.set(id.unbind());
+    fn id(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        let (py, this) = (slf.py(), slf.get());
+        if this.id.get().is_none() {
+            let id = this.glue(py).call_method1(intern!(py, "name"), (slf,))?;
+            let _ = this.id.set(id.unbind());
         }
-        Ok(self.id.get().expect("just set").clone_ref(py))
+        Ok(this.id.get().expect("just set").clone_ref(py))
     }
 
     #[getter]
@@ -283,14 +284,15 @@ impl Peer {
         Ok(())
     }
 
-    fn __str__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        self.id(py)
+    fn __str__(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        Self::id(slf)
     }
 
-    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        let id = self.id(py)?;
-        let state = ["connecting", "open", "closing", "closed"][usize::from(self.state.get())];
-        Ok(format!("<Peer {} in {} {state}>", id.bind(py), self.namespace.bind(py).repr()?))
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        let (py, this) = (slf.py(), slf.get());
+        let id = Self::id(slf)?;
+        let state = ["connecting", "open", "closing", "closed"][usize::from(this.state.get())];
+        Ok(format!("<Peer {} in {} {state}>", id.bind(py), this.namespace.bind(py).repr()?))
     }
 }
 

@@ -19,6 +19,8 @@ class Events:
 
     def __init__(self) -> None:
         self._handlers: dict[str, list[Callable[..., Any]]] = {name: [] for name in NAMES}
+        self.has_message = False
+        """Whether somebody wants to hear of every message."""
 
     def add(self, name: str, handler: Callable[..., Any]) -> None:
         """Call a handler at every event of this name.
@@ -29,9 +31,7 @@ class Events:
         if name not in self._handlers:
             raise ValueError(f"there is no event {name!r}: events are {', '.join(NAMES)}")
         self._handlers[name].append(handler)
-
-    def has(self, name: str) -> bool:
-        return bool(self._handlers[name])
+        self.has_message = bool(self._handlers["message"])
 
     def emit(self, name: str, *args: Any) -> Awaitable[None] | None:
         """Call the handlers. What is returned has to be awaited, by whom this event holds up."""

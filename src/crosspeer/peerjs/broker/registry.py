@@ -64,7 +64,12 @@ class Client:
         if contacts is None:
             self.contacts = {other: now}
             return
-        contacts.pop(other, None)
+        before = contacts.get(other)
+        if before is not None:
+            if now - before < 1.0:
+                # A call is many messages at once: one note is enough.
+                return
+            del contacts[other]
         contacts[other] = now
         # Two at a time is enough: the number of old ones only falls.
         for _ in range(2):

@@ -46,14 +46,14 @@ class Relay:
         state = self._state
         now = state.clock.time()
         state.heard(client, now)
-        if data == HEARTBEAT_TEXT and not state.events.has("message"):
+        if data == HEARTBEAT_TEXT and not state.events.has_message:
             self._say_more(client, now)
             return None
         try:
             signal = parse(data)
         except BadMessage as error:
             return self._bad(client, error)
-        if state.events.has("message"):
+        if state.events.has_message:
             waiting = state.events.emit("message", client, {**signal.body, "src": client.id})
             if waiting is not None:
                 return self._handle_after(waiting, client, signal)
@@ -142,7 +142,7 @@ class Relay:
         if other is None:
             self._park(client, signal, now)
         elif other.is_reachable:
-            other.send(signal.relayed(client.id))
+            other.peer.send(signal.relayed(client.id))
             since = now - self._limits.contact_time
             client.met(other.id, now, since)
             other.met(client.id, now, since)

@@ -47,7 +47,14 @@ class Glue:
         self.websocket_info = WebSocketInfo
 
     def new_id(self) -> str:
+        """For a message."""
         return str(uuid.uuid4())
+
+    def name(self, peer: NativePeer) -> str:
+        """The id of a peer, by which it is found from now on."""
+        chosen = str(uuid.uuid4())
+        self._hub._named[chosen] = peer  # type: ignore[assignment]
+        return chosen
 
     def convert(self, data: object) -> str | bytes:
         """What is sent that is neither `str` nor `bytes`."""

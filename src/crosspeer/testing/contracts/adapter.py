@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 SMALL = Limits(max_message_size=1000, max_queue_size=64 * 1024, close_timeout=0.5, handshake_timeout=2.0)
 
+MOST_UNREAD = 500
+"""Messages of 64 kB that no server holds, its system's buffers included, which does not read on."""
+
 
 class Echo(Recorder):
     """Sends back whatever comes."""
@@ -65,7 +68,7 @@ class AdapterContract:
     column: ClassVar[str] = ""
     """The title of the server's column in docs/compatibility.md ("aiohttp"). Empty: it has none."""
     reasons: ClassVar[Mapping[str, str]] = {}
-    """Why the server lacks a capability: `{"response_headers": "the server drops the headers of the 101"}`."""
+    """Why the server lacks a capability, without a full stop: `{"response_headers": "`accept` takes no headers"}`."""
 
     # Handshake.
 
@@ -565,6 +568,31 @@ class AdapterContract:
             await slow.wait_for("close")
         assert seen == [str(number) for number in range(50)]
 
+    @covers("Limits.max_waiting_messages")
+    async def test_a_slow_hook_holds_its_client_up(self, harness: Harness) -> None:
+        release = asyncio.Event()
+
+        async def message(peer: Peer, message: Message) -> None:
+            await release.wait()
+
+        slow, good = define_hooks(message=message), Echo()
+        limits = Limits(max_waiting_messages=4)
+        hub = Hub(resolve=lambda request: slow if request.url.path == "/slow" else good, limits=limits)
+        async with harness.serve(hub) as connect, connect("/good") as witness:
+            client = await connect("/slow")
+            sent: list[int] = []
+            sender = asyncio.create_task(self.send_blocks(client, sent))
+            known = -1
+            # While a whole conversation takes place, something would be read if anything were.
+            while known < len(sent) < MOST_UNREAD:
+                known = len(sent)
+                for _ in range(20):
+                    await talk(witness, witness)
+            assert (len(sent) < MOST_UNREAD) is harness.capabilities.read_backpressure
+            sender.cancel()
+            client.terminate()
+            release.set()
+
     # Ping.
 
     @covers("Peer.ping", "Hooks.ping", "Hooks.pong")
@@ -851,6 +879,11 @@ class AdapterContract:
     async def send_numbers(self, client: Any, count: int) -> None:
         for number in range(count):
             await client.send(str(number))
+
+    async def send_blocks(self, client: Any, sent: list[int]) -> None:
+        for _ in range(MOST_UNREAD):
+            await client.send(b"x" * 64_000, timeout=60)
+            sent.append(64_000)
 
     async def flood(self, harness: Harness, hub: Hub, peer: Peer, until: Callable[[], bool]) -> bool:
         """Publish to a peer that does not read, a little in each turn of the loop, until that is felt.

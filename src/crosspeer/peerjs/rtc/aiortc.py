@@ -1,0 +1,151 @@
+"""The engine `aiortc`: WebRTC in Python. Slower, and installable where `wrtc` is not.
+
+It cannot trickle: its descriptions have all candidates in them. Whatever it is given is parsed by Python code that
+raises what comes up, so every exception of its calls counts as a refusal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import aiortc
+from aiortc.sdp import candidate_from_sdp
+
+from crosspeer.peerjs.rtc.port import LOW_MARK, LinkClosed, RTCError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Coroutine, Mapping
+
+    from crosspeer.peerjs.rtc.config import IceConfig
+    from crosspeer.peerjs.rtc.port import ChannelEvents, Engine, LinkEvents
+
+T = TypeVar("T")
+
+logger = logging.getLogger("crosspeer.peerjs")
+
+_closing: set[asyncio.Task[None]] = set()
+"""The loop keeps no task alive by itself."""
+
+
+class AiortcEngine:
+    name = "aiortc"
+
+    def link(self, config: IceConfig, events: LinkEvents) -> AiortcLink:
+        return AiortcLink(config, events)
+
+
+class AiortcLink:
+    def __init__(self, config: IceConfig, events: LinkEvents) -> None:
+        self.native = aiortc.RTCPeerConnection(_configuration(config))
+        self._events = events
+        self._closed = False
+        self.native.on("datachannel", self._on_channel)
+        self.native.on("iceconnectionstatechange", self._on_ice_state)
+
+    def open_channel(self, label: str, *, ordered: bool) -> AiortcChannel:
+        # It writes the length in characters before the bytes. Nobody reads this label: the offer has it too.
+        plain = label.encode("ascii", "backslashreplace").decode()
+        return AiortcChannel(self.native.createDataChannel(plain, ordered=ordered))
+
+    async def offer(self) -> str:
+        return await self._call(self._offer())
+
+    async def answer(self, offer: str) -> str:
+        return await self._call(self._answer(offer))
+
+    async def accept(self, answer: str) -> None:
+        await self._call(self.native.setRemoteDescription(aiortc.RTCSessionDescription(answer, "answer")))
+
+    async def add_candidate(self, candidate: Mapping[str, Any]) -> None:
+        await self._call(self._add(candidate))
+
+    def close(self) -> Awaitable[None]:
+        self._closed = True
+        task = asyncio.get_running_loop().create_task(self._close())
+        _closing.add(task)
+        task.add_done_callback(_closing.discard)
+        return task
+
+    # Inside.
+
+    async def _close(self) -> None:
+        try:
+            await self.native.close()
+        except Exception as error:
+            logger.debug("aiortc could not close a connection cleanly", exc_info=error)
+
+    async def _offer(self) -> str:
+        await self.native.setLocalDescription(await self.native.createOffer())
+        return self.native.localDescription.sdp
+
+    async def _answer(self, offer: str) -> str:
+        await self.native.setRemoteDescription(aiortc.RTCSessionDescription(offer, "offer"))
+        await self.native.setLocalDescription(await self.native.createAnswer())
+        return self.native.localDescription.sdp
+
+    async def _add(self, candidate: Mapping[str, Any]) -> None:
+        found = candidate_from_sdp(str(candidate["candidate"]).partition(":")[2])
+        found.sdpMid = candidate.get("sdpMid")
+        found.sdpMLineIndex = candidate.get("sdpMLineIndex")
+        await self.native.addIceCandidate(found)
+
+    async def _call(self, work: Coroutine[Any, Any, T]) -> T:
+        try:
+            return await work
+        except Exception as error:
+            raise (LinkClosed if self._closed else RTCError)(f"{type(error).__name__}: {error}") from error
+
+    def _on_channel(self, channel: aiortc.RTCDataChannel) -> None:
+        self._events.channel_opened(AiortcChannel(channel))
+
+    def _on_ice_state(self) -> None:
+        self._events.ice_state_changed(self.native.iceConnectionState)
+
+
+class AiortcChannel:
+    def __init__(self, native: aiortc.RTCDataChannel) -> None:
+        self.native = native
+        self.label = native.label
+        self.ordered = native.ordered
+
+    @property
+    def buffered_amount(self) -> int:
+        return self.native.bufferedAmount
+
+    def attach(self, events: ChannelEvents) -> None:
+        self.native.on("message", events.received)
+        self.native.on("bufferedamountlow", events.drained)
+        self.native.on("close", events.closed)
+        self.native.bufferedAmountLowThreshold = LOW_MARK
+        if self.native.readyState == "open":
+            # The other side opened it: there is no event.
+            events.opened()
+        else:
+            self.native.on("open", events.opened)
+
+    def send(self, data: str | bytes) -> None:
+        try:
+            self.native.send(data)
+        except Exception as error:
+            raise RTCError(f"{type(error).__name__}: {error}") from error
+
+    def close(self) -> None:
+        self.native.close()
+
+
+def _configuration(config: IceConfig) -> aiortc.RTCConfiguration:
+    return aiortc.RTCConfiguration(
+        # None would mean a server of its own choice.
+        iceServers=[
+            aiortc.RTCIceServer(urls=list(server.urls), username=server.username, credential=server.credential)
+            for server in config.servers
+        ],
+        iceTransportPolicy=aiortc.RTCIceTransportPolicy.RELAY
+        if config.relay_only
+        else aiortc.RTCIceTransportPolicy.ALL,
+    )
+
+
+ENGINE: Final[Engine] = AiortcEngine()

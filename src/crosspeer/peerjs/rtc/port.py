@@ -1,0 +1,142 @@
+"""What the client needs of a WebRTC engine: links to one other side, and data channels over them.
+
+PeerJS has one RTCPeerConnection for each of its connections, and negotiates it once: one offer, one answer. So a link
+does, and more than that it does not have to know.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from crosspeer.core.errors import CrosspeerError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Mapping
+
+    from crosspeer.peerjs.rtc.config import IceConfig
+
+MAX_MESSAGE_SIZE: Final = 256 * 1024
+"""Bytes that both engines send and take in one message; browsers too."""
+LOW_MARK: Final = 1024 * 1024
+"""Bytes that a channel has not sent yet when it tells that it is `drained`."""
+
+
+class RTCError(CrosspeerError):
+    """The engine could not do what was asked: a description is wrong, or a channel is not open."""
+
+
+class LinkClosed(RTCError):
+    """The link was closed while the engine was at work for it."""
+
+
+class Engine(Protocol):
+    """A WebRTC library."""
+
+    name: str
+
+    def link(self, config: IceConfig, events: LinkEvents) -> Link:
+        """Make a link that is not connected yet. Called on the event loop, as everything here.
+
+        Raises:
+            RTCError: the library refuses the configuration.
+        """
+        ...
+
+
+class LinkEvents(Protocol):
+    """Who is told what happens to a link. Nothing here may raise or wait. Something may still come after `Link.close`."""
+
+    def candidate_found(self, candidate: dict[str, Any]) -> None:
+        """A way to this side was found: an `RTCIceCandidateInit`. An engine that cannot trickle never tells."""
+        ...
+
+    def channel_opened(self, channel: Channel) -> None:
+        """The other side opened a channel. It MUST be attached before this returns, or messages are lost."""
+        ...
+
+    def ice_state_changed(self, state: str) -> None:
+        """new, checking, connected, completed, disconnected, failed or closed."""
+        ...
+
+
+class Link(Protocol):
+    """One RTCPeerConnection."""
+
+    native: Any
+    """The engine's own object, for whoever needs more than this port."""
+
+    def open_channel(self, label: str, *, ordered: bool) -> Channel:
+        """Open a channel; to be called before `offer`, and by the side that offers."""
+        ...
+
+    async def offer(self) -> str:
+        """Make an offer and begin to look for ways; candidates come from now on.
+
+        What the engine does wrong or refuses is an `RTCError` here and in the next three, and a `LinkClosed` if the
+        link was closed meanwhile.
+        """
+        ...
+
+    async def answer(self, offer: str) -> str:
+        """Take the other side's offer and make the answer."""
+        ...
+
+    async def accept(self, answer: str) -> None:
+        """Take the other side's answer."""
+        ...
+
+    async def add_candidate(self, candidate: Mapping[str, Any]) -> None:
+        """Take a way to the other side; not before its description. May take seconds: nothing should wait for it."""
+        ...
+
+    def close(self) -> Awaitable[None]:
+        """Close at once, with all channels, and tell the other side. What is returned is done when all is freed.
+
+        MUST be called once for every link: engines free none that is only dropped.
+        """
+        ...
+
+
+class ChannelEvents(Protocol):
+    """Who is told what happens to a channel, in the order in which it happens. Nothing here may raise or wait."""
+
+    def opened(self) -> None: ...
+
+    def received(self, data: str | bytes) -> None: ...
+
+    def drained(self) -> None:
+        """What is not sent yet fell to `LOW_MARK`."""
+        ...
+
+    def closed(self) -> None:
+        """By either side; perhaps not by `Link.close`."""
+        ...
+
+
+class Channel(Protocol):
+    """One data channel."""
+
+    native: Any
+    label: str
+    ordered: bool
+
+    @property
+    def buffered_amount(self) -> int:
+        """Bytes that were handed over and not sent yet."""
+        ...
+
+    def attach(self, events: ChannelEvents) -> None:
+        """Report to somebody from now on. `opened` follows in every case, perhaps at once."""
+        ...
+
+    def send(self, data: str | bytes) -> None:
+        """Send a message: text, or binary. It is queued without a bound that matters here.
+
+        Raises:
+            RTCError: the channel is not open, or its queue is full.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close after everything that was sent before has arrived; `closed` follows. A second time does nothing."""
+        ...
