@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-import profiles  # noqa: F401 (registers and loads them)
 import pytest
 
+import profiles  # noqa: F401 (it registers and loads them)
 from compatibility.results import RESULTS, Results
 from hosted.process import run_in_process
 

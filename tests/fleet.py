@@ -11,10 +11,11 @@ from crosspeer.sync import Relay, open_backend
 from crosspeer.testing.contracts.harness import Recorder
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from brokers import Broker
     from crosspeer import Message, Peer
+    from crosspeer.core.outgoing import Outgoing
 
 WITHIN = 20.0
 
@@ -66,3 +67,34 @@ async def settled(*hubs: Hub) -> None:
         link = relay_of(hub)._link
         assert link is not None
         await until(lambda link=link: link._idle.is_set() and link._held == set(link._wanted))
+
+
+class LonelySync:
+    """A sync without other hubs: what is relayed is only remembered."""
+
+    peers_elsewhere = 0
+
+    def __init__(self) -> None:
+        self.relayed: list[tuple[str | None, str, str | bytes]] = []
+        self.interests: list[tuple[str, str, bool]] = []
+
+    def bind(self, hub: Hub) -> None:
+        self.hub = hub
+
+    def relay(self, namespace: str | None, topic: str, item: Outgoing) -> None:
+        self.relayed.append((namespace, topic, item.data))
+
+    def interest(self, namespace: str, topic: str, begun: bool) -> None:
+        self.interests.append((namespace, topic, begun))
+
+    def disconnect(self, target: str | Mapping[str, Any], code: int, reason: str) -> None:
+        """There is nobody to tell."""
+
+    def send_to(self, peer_id: str, item: Outgoing) -> None:
+        """There is nobody to tell."""
+
+    async def start(self) -> None:
+        """There is nothing to connect to."""
+
+    async def close(self) -> None:
+        """Nor to disconnect from."""

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 @asynccontextmanager
-async def plain_uvicorn(hub: Hub) -> AsyncIterator[str]:
-    """Serve a hub, and yield the URL that `http` or `ws` is put in front of."""
-    listener = socket.create_server(("127.0.0.1", 0))
+async def plain_uvicorn(hub: Hub, listener: socket.socket | None = None) -> AsyncIterator[str]:
+    """Serve a hub, and yield the URL."""
+    listener = listener or socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         asgi.Adapter(hub),
         ws="websockets-sansio",

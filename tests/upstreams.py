@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import socket
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from websockets.asyncio.client import connect as dial
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
@@ -103,7 +105,7 @@ Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[Non
 
 @asynccontextmanager
 async def raw_upstream(behave: Behaviour) -> AsyncIterator[str]:
-    """A socket that does what `behave` does for each connection."""
+    """A socket that does what `behave` does for each connection, with small buffers."""
     writers: list[asyncio.StreamWriter] = []
 
     async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -111,7 +113,7 @@ async def raw_upstream(behave: Behaviour) -> AsyncIterator[str]:
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             await behave(reader, writer)
 
-    server = await asyncio.start_server(serve_one, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve_one, sock=small_listener())
     try:
         yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
@@ -139,9 +141,32 @@ async def front(kind: str, hooks: Any, *, limits: Limits | None = None, **hub: A
 
 
 @asynccontextmanager
-async def served(hub: Hub, engine: str) -> AsyncIterator[str]:
-    async with Server(hub, port=0, engine=engine, shutdown_timeout=3) as server:
+async def served(hub: Hub, engine: str, listener: socket.socket | None = None) -> AsyncIterator[str]:
+    async with Server(hub, port=0, engine=engine, shutdown_timeout=3, sock=listener) as server:
         yield server.url
+
+
+SMALL: int = 64 * 1024
+"""Bytes that the system may hold for a connection with small buffers."""
+
+
+def small(connection: socket.socket) -> socket.socket:
+    """Let the system hold little: what is sent then waits where it is counted. A listener's connections inherit it."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
+    return connection
+
+
+def small_listener() -> socket.socket:
+    listener = small(socket.socket())
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    return listener
+
+
+def small_dial(url: str, *, sock: socket.socket, **options: Any) -> Any:
+    """A proxy's `connect` over small buffers."""
+    return dial(url, sock=small(sock), **options)
 
 
 def need(engine: str) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from crosspeer.core.errors import CrosspeerError, LimitExceeded, MissingExtra, StreamClosed
 from crosspeer.core.heartbeat import Heartbeat
+from crosspeer.core.history import History, Position, Recovery
 from crosspeer.core.hooks import CloseDetails, Hooks, define_hooks
 from crosspeer.core.hub import Hub
 from crosspeer.core.limits import Limits
@@ -32,6 +33,7 @@ __all__ = [
     "Event",
     "EventStream",
     "Heartbeat",
+    "History",
     "Hooks",
     "Hub",
     "LimitExceeded",
@@ -39,6 +41,8 @@ __all__ = [
     "Message",
     "MissingExtra",
     "Peer",
+    "Position",
+    "Recovery",
     "Replay",
     "Request",
     "Response",

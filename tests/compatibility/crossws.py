@@ -1,4 +1,4 @@
-"""The column of crossws 0.4.17, which crosspeer's hooks and peers are modelled on. Not measured here: read and tried.
+"""The column of crossws 0.4.17, which crosspeer's hooks and peers are modelled on. Read from its sources, not run here.
 
 A member that is missing does in crossws what it does here. The adapter is that for Node, if a note does not say more.
 """

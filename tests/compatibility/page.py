@@ -28,7 +28,8 @@ INTRODUCTION: Final = f"""\
 
 The same hooks run on every server. Where a server cannot do something, it is here, with what happens instead; nothing
 else differs. Each column is the result of one suite, `crosspeer.testing.contracts`, on the real server in the version
-of [constraints.txt](../constraints.txt); the last one tells of crossws 0.4.17, which the hooks are modelled on.
+of [constraints.txt](../constraints.txt). The last one is crossws 0.4.17, which the hooks are modelled on: that is read
+from its sources, not run by these tests.
 
 {YES} works · {PARTLY} works in part · {NO} does nothing
 

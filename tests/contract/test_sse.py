@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import running
 from crosspeer import SSE, Hub, Server
 from crosspeer.core.transport import Capabilities
 from crosspeer.testing import events
@@ -63,6 +64,20 @@ class PlainHarness:
             yield dialer(url)
 
 
+class ForeignHarness:
+    """The adapter of another server."""
+
+    capabilities = EventHarness.capabilities
+
+    def __init__(self, server: str) -> None:
+        self.server = server
+
+    @asynccontextmanager
+    async def serve(self, hub: Hub) -> AsyncIterator[Connect]:
+        async with running.SERVERS[self.server](impatient(hub)) as url:
+            yield dialer(url)
+
+
 class TestEventStreams(AdapterContract):
     column = "event streams"
     reasons = REASONS
@@ -83,6 +98,24 @@ class TestEventStreamsOnPlainUvicorn(AdapterContract):
     @pytest.fixture
     def harness(self) -> PlainHarness:
         return PlainHarness()
+
+
+class TestEventStreamsOnAiohttp(AdapterContract):
+    @pytest.fixture
+    def harness(self) -> ForeignHarness:
+        return ForeignHarness("aiohttp")
+
+
+class TestEventStreamsOnTornado(AdapterContract):
+    @pytest.fixture
+    def harness(self) -> ForeignHarness:
+        return ForeignHarness("tornado")
+
+
+class TestEventStreamsOnSanic(AdapterContract):
+    @pytest.fixture
+    def harness(self) -> ForeignHarness:
+        return ForeignHarness("sanic")
 
 
 def test_the_bounds_are_checked() -> None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import pytest
 
 from crosspeer import Hooks, Hub, Message, Peer, Request, define_hooks
 from crosspeer.testing import ConnectionClosed, HandshakeRefused, connect
+from fleet import LonelySync
+
+if TYPE_CHECKING:
+    from crosspeer.core.outgoing import Outgoing
 
 
 class Chat(Hooks):
@@ -53,23 +58,21 @@ async def test_the_views_may_be_walked_while_peers_come_and_go() -> None:
     assert dict(hub.peers) == {}
 
 
-class Wire:
+class Wire(LonelySync):
     """Joins hubs in one process, as a broker joins machines."""
 
-    def __init__(self) -> None:
-        self.hubs: list[Hub] = []
-        self.relayed: list[tuple[str | None, str, str | bytes]] = []
+    others: tuple[Hub, ...] = ()
 
-    def relay(self, namespace: str | None, topic: str, data: str | bytes) -> None:
-        self.relayed.append((namespace, topic, data))
-        for hub in self.hubs[1:]:
-            hub.deliver(topic, data, namespace=namespace)
+    def relay(self, namespace: str | None, topic: str, item: Outgoing) -> None:
+        super().relay(namespace, topic, item)
+        for hub in self.others:
+            hub.deliver(topic, item.data, namespace=namespace)
 
 
 async def test_publications_are_relayed_once_and_not_echoed() -> None:
-    wire = Wire()
-    hubs = [Hub(Chat(), sync=wire), Hub(Chat(), sync=wire)]
-    wire.hubs = hubs
+    wire, back = Wire(), Wire()
+    hubs = [Hub(Chat(), sync=wire), Hub(Chat(), sync=back)]
+    wire.others, back.others = (hubs[1],), (hubs[0],)
     async with connect(hubs[0], "/a") as near, connect(hubs[1], "/a") as far, connect(hubs[1], "/b") as elsewhere:
         await near.send("from a peer")
         assert await far.receive() == "from a peer"
@@ -77,11 +80,13 @@ async def test_publications_are_relayed_once_and_not_echoed() -> None:
         for client in (near, far, elsewhere):
             assert await client.receive() == '{"to":"all"}'
     assert wire.relayed == [("/a", "chat", "from a peer"), (None, "chat", '{"to":"all"}')]
+    assert back.relayed == []
+    assert back.interests == [("/a", "chat", True), ("/b", "chat", True), ("/b", "chat", False), ("/a", "chat", False)]
 
 
 async def test_a_relay_that_fails_does_not_stop_the_local_delivery(caplog: pytest.LogCaptureFixture) -> None:
-    class Broken:
-        def relay(self, namespace: str | None, topic: str, data: str | bytes) -> None:
+    class Broken(LonelySync):
+        def relay(self, namespace: str | None, topic: str, item: Outgoing) -> None:
             raise ConnectionError("the broker is away")
 
     hub = Hub(Chat(), sync=Broken())

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from starlette.responses import PlainTextResponse
 
-from crosspeer.testing import sockets
+from crosspeer import SSE
+from crosspeer.testing import events, sockets
 from hosted.contract import HostedContract
 from hosted.parameters import parameters
 from hosted.servers import SERVERS
@@ -118,8 +119,14 @@ class HostHarness:
         host = self._host
         host.adapter = host.server.adapter(hub, http=http)
 
-        def connect(path: str = "/", **options: Any) -> sockets.connect:
+        def connect(path: str = "/", **options: Any) -> Any:
+            if host.server.has_events:
+                return events.connect(self.url + path, **options)
             return sockets.connect(self.url.replace("http", "ws", 1) + path, **options)
+
+        if host.server.has_events:
+            # Who has gone is gone soon: the contract does not wait for clients that come back.
+            hub.sse = SSE(resume=0.3)
 
         try:
             yield connect

@@ -30,6 +30,8 @@ class Server:
     """The options that name the port, for a server which binds it itself."""
     target: str = "hosted.application:application"
     adapter: Any = asgi.Adapter
+    has_events: bool = False
+    """The clients come by `EventSource`."""
     capabilities: Capabilities = ASGI
     reasons: Mapping[str, str] = field(default_factory=lambda: BY_ASGI)
     """Why it lacks a capability."""
@@ -141,6 +143,21 @@ SERVERS = {
         },
     ),
     "gunicorn": GUNICORN,
+}
+EVENTS = replace(ASGI, subprotocol=False)
+"""What a server can do with event streams."""
+UNHELD = replace(EVENTS, backpressure=False)
+"""What those can do that take everything for a reader that has stopped."""
+SERVERS |= {
+    f"{name}-events": replace(SERVERS[name], has_events=True, capabilities=capabilities)
+    for name, capabilities in (
+        ("uvicorn", EVENTS),
+        ("hypercorn", EVENTS),
+        ("granian", EVENTS),
+        ("granian-rsgi", UNHELD),
+        ("daphne", UNHELD),
+        ("gunicorn", EVENTS),
+    )
 }
 
 

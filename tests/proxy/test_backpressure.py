@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
-import socket
+import hashlib
 import tracemalloc
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -15,26 +18,55 @@ from websockets.exceptions import ConnectionClosed
 from crosspeer import Hub, Limits, proxy
 from crosspeer.testing.contracts.harness import Recorder
 from plain import plain_uvicorn
-from raw import BINARY, FIN, Raw, frame
-from upstreams import need, raw_upstream, served
+from raw import BINARY, FIN, PING, Raw, frame
+from upstreams import need, raw_upstream, served, small, small_dial, small_listener
 
-MESSAGE = 50_000
+MESSAGE = 10_000
 COUNT = 1500
-"""75 MB: much more than all buffers of two connections on the loopback hold."""
-MOST = 30_000_000
-"""Bytes that may be under way: the system's buffers of two connections, and a little of ours."""
-MOST_OURS = 6_000_000
+"""15 MB."""
+MOST = 3_000_000
+"""Bytes that may be under way, in the system's buffers and in ours."""
+MOST_OURS = 1_500_000
 """Bytes that Python may hold of them."""
-QUIET = Limits(ping_interval=None, close_timeout=1.0)
-"""A reader that stops is no dead one here."""
-
 FRONTS = ("native", "python", "uvicorn", "plain")
+
+Serve = Callable[[Hub], AbstractAsyncContextManager[str]]
 
 
 @pytest.fixture(params=FRONTS)
-def server(request: pytest.FixtureRequest) -> Any:
+def server(request: pytest.FixtureRequest) -> Serve:
+    """What serves the proxy, with small buffers under its connections."""
     need(request.param)
-    return plain_uvicorn if request.param == "plain" else lambda hub: served(hub, request.param)
+    if request.param == "plain":
+        return lambda hub: plain_uvicorn(hub, small_listener())
+    return lambda hub: served(hub, request.param, small_listener())
+
+
+class Scene:
+    """A client, its proxy, and what the proxy's peer has seen."""
+
+    def __init__(self, client: Raw, made: Any, recorder: Recorder) -> None:
+        self.client, self.made, self.recorder = client, made, recorder
+
+    def stop_reading(self) -> None:
+        self.client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+
+    def read_on(self) -> None:
+        self.client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+
+
+@asynccontextmanager
+async def scene(server: Serve, handler: Any, **limits: Any) -> AsyncIterator[Scene]:
+    # A reader that stops is no dead one here.
+    bounds = Limits(**{"ping_interval": None, "close_timeout": 20.0, "max_waiting_messages": 4} | limits)
+    recorder = Recorder()
+    up = serve(handler, sock=small_listener(), compression=None, ping_interval=None, close_timeout=0.5)
+    async with up as running:
+        made = proxy(f"ws://127.0.0.1:{running.sockets[0].getsockname()[1]}", connect=small_dial)
+        hub = Hub(recorder, resolve=lambda request: made, limits=bounds)
+        async with server(hub) as url, Raw(url) as client:
+            small(client.writer.get_extra_info("socket"))
+            yield Scene(await client.upgrade(), made, recorder)
 
 
 class Progress:
@@ -49,130 +81,110 @@ class Progress:
             seen = -1
             while seen != self.bytes:
                 seen = self.bytes
-                await asyncio.sleep(1.0)
+                await asyncio.sleep(0.7)
         return seen
 
 
-@contextlib.asynccontextmanager
-async def ended(work: asyncio.Task[Any]) -> Any:
+def message(number: int) -> bytes:
+    return number.to_bytes(4, "big") * (MESSAGE // 4)
+
+
+@contextlib.contextmanager
+def traced() -> Any:
+    """Yields a function that says how much Python has allocated at most since."""
+    tracemalloc.start()
     try:
-        yield
+        yield lambda: tracemalloc.get_traced_memory()[1]
     finally:
-        work.cancel()
-        await asyncio.wait({work})
+        tracemalloc.stop()
 
 
-async def test_a_client_that_does_not_read_holds_the_upstream_up(server: Any) -> None:
-    sent, recorder = Progress(), Recorder()
+async def test_a_client_that_does_not_read_holds_the_upstream_up(server: Serve) -> None:
+    sent = Progress()
 
     async def talk(connection: ServerConnection) -> None:
         with contextlib.suppress(ConnectionClosed):
             for number in range(COUNT):
-                await connection.send(number.to_bytes(4, "big") * (MESSAGE // 4))
+                await connection.send(message(number))
                 sent.bytes += MESSAGE
             await connection.close(4000, "all")
 
-    async with serve(talk, "127.0.0.1", 0, compression=None, ping_interval=None) as up:
-        made = proxy(f"ws://127.0.0.1:{up.sockets[0].getsockname()[1]}")
-        async with server(Hub(recorder, resolve=lambda request: made, limits=QUIET)) as url, Raw(url) as client:
-            await client.upgrade()
-            client.writer.transport.pause_reading()  # type: ignore[attr-defined]
-            tracemalloc.start()
-            try:
-                stopped = await sent.stops()
-                _, ours = tracemalloc.get_traced_memory()
-            finally:
-                tracemalloc.stop()
-            assert stopped < MOST
-            assert ours < MOST_OURS
-            assert recorder.peers[0].buffered_amount <= 2 * 64 * 1024
-            assert recorder.of("close") == [], "it is slow, not gone"
-            client.writer.transport.resume_reading()  # type: ignore[attr-defined]
-            for number in range(COUNT):
-                assert await client.frame() == (BINARY, number.to_bytes(4, "big") * (MESSAGE // 4))
-            assert await client.close_code() == (4000, "all")
+    async with scene(server, talk) as stage:
+        stage.stop_reading()
+        with traced() as most:
+            assert await sent.stops() < MOST
+            assert most() < MOST_OURS
+        assert stage.recorder.peers[0].buffered_amount <= 2 * 64 * 1024
+        assert stage.recorder.of("close") == [], "it is slow, not gone"
+        stage.read_on()
+        for number in range(COUNT):
+            assert await stage.client.frame() == (BINARY, message(number))
+        assert await stage.client.close_code() == (4000, "all")
 
 
-async def test_an_upstream_that_does_not_read_holds_the_client_up(server: Any) -> None:
-    sent, recorder, go_on, received = Progress(), Recorder(), asyncio.Event(), Progress()
+async def test_an_upstream_that_does_not_read_holds_the_client_up(server: Serve) -> None:
+    sent, received, go_on = Progress(), Progress(), asyncio.Event()
+    all_is_there = asyncio.Event()
 
     async def listen(connection: ServerConnection) -> None:
         connection.transport.pause_reading()
         await go_on.wait()
         connection.transport.resume_reading()
-        with contextlib.suppress(ConnectionClosed):
-            async for message in connection:
-                assert message == (received.bytes // MESSAGE).to_bytes(4, "big") * (MESSAGE // 4)
-                received.bytes += len(message)
+        for number in range(COUNT):
+            assert await connection.recv() == message(number)
+            received.bytes += MESSAGE
+        all_is_there.set()
 
-    async with serve(listen, "127.0.0.1", 0, compression=None, ping_interval=None) as up:
-        made = proxy(f"ws://127.0.0.1:{up.sockets[0].getsockname()[1]}")
-        limits = Limits(max_waiting_messages=4, ping_interval=None, close_timeout=1.0)
-        async with server(Hub(recorder, resolve=lambda request: made, limits=limits)) as url, Raw(url) as client:
-            await client.upgrade()
+    async with scene(server, listen) as stage:
 
-            async def send() -> None:
-                for number in range(COUNT):
-                    client.send(frame(FIN | BINARY, number.to_bytes(4, "big") * (MESSAGE // 4), key=b"\0\0\0\0"))
-                    await client.writer.drain()
-                    sent.bytes += MESSAGE
+        async def send() -> None:
+            for number in range(COUNT):
+                stage.client.send(frame(FIN | BINARY, message(number), key=b"\0\0\0\0"))
+                await stage.client.writer.drain()
+                sent.bytes += MESSAGE
 
-            sending = asyncio.create_task(send())
-            async with ended(sending):
-                tracemalloc.start()
-                try:
-                    stopped = await sent.stops()
-                    _, ours = tracemalloc.get_traced_memory()
-                finally:
-                    tracemalloc.stop()
-                assert stopped < MOST
-                assert ours < MOST_OURS
-                assert recorder.of("close") == []
-                go_on.set()
-                async with asyncio.timeout(40):
-                    await sending
-                    while received.bytes < COUNT * MESSAGE:
-                        await asyncio.sleep(0.05)
+        sending = asyncio.create_task(send())
+        try:
+            with traced() as most:
+                assert await sent.stops() < MOST
+                assert most() < MOST_OURS
+            assert stage.recorder.of("close") == []
+            go_on.set()
+            await asyncio.wait_for(all_is_there.wait(), 30)
+        finally:
+            sending.cancel()
+            await asyncio.wait({sending})
+        assert received.bytes == COUNT * MESSAGE
 
 
-async def test_two_sides_that_both_do_not_read_are_let_go_with_the_client(server: Any) -> None:
+async def test_two_sides_that_both_do_not_read_are_let_go_with_the_client(server: Serve) -> None:
     """The hook waits for the upstream, the upstream for the client, and the client leaves."""
-    recorder = Recorder()
-    stuck = asyncio.Event()
 
     async def behave(connection: ServerConnection) -> None:
         connection.transport.pause_reading()
         with contextlib.suppress(ConnectionClosed):
             while True:
-                await connection.send(b"x" * MESSAGE)
-                if connection.transport.get_write_buffer_size():
-                    stuck.set()
+                await connection.send(message(0))
 
-    async with serve(behave, "127.0.0.1", 0, compression=None, ping_interval=None, close_timeout=0.5) as up:
-        made = proxy(f"ws://127.0.0.1:{up.sockets[0].getsockname()[1]}")
-        limits = Limits(max_waiting_messages=1000, ping_interval=None, close_timeout=0.5)
-        async with server(Hub(recorder, resolve=lambda request: made, limits=limits)) as url, Raw(url) as client:
-            client.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-            await client.upgrade()
-            client.writer.transport.pause_reading()  # type: ignore[attr-defined]
-            for _ in range(160):
-                client.send(frame(FIN | BINARY, b"y" * MESSAGE, key=b"\0\0\0\0"))
-            await asyncio.wait_for(stuck.wait(), 20)
-            (link,) = made._links.values()
-            async with asyncio.timeout(20):
-                while link._watching is None:
-                    await asyncio.sleep(0.01)
-            client.writer.transport.abort()
-            await recorder.wait_for("close", timeout=20)
-            async with asyncio.timeout(10):
-                while made._links or made._tasks:
-                    await asyncio.sleep(0.01)
+    # So much may wait that the client's end is read, behind all that it has sent.
+    async with scene(server, behave, max_waiting_messages=1000, close_timeout=0.5) as stage:
+        stage.stop_reading()
+        for _ in range(100):
+            stage.client.send(frame(FIN | BINARY, message(0), key=b"\0\0\0\0"))
+        (link,) = stage.made._links.values()
+        async with asyncio.timeout(20):
+            while link._watching is None:
+                await asyncio.sleep(0.01)
+        stage.client.writer.transport.abort()
+        await stage.recorder.wait_for("close", timeout=20)
+        async with asyncio.timeout(10):
+            while stage.made._links or stage.made._tasks:
+                await asyncio.sleep(0.01)
 
 
-async def test_the_limit_of_a_peers_queue_is_never_reached(server: Any) -> None:
+async def test_the_limit_of_a_peers_queue_is_never_reached(server: Serve) -> None:
     """Messages as large as the queue wait until it is empty, and are not taken for a reader that does not read."""
-    recorder = Recorder()
-    sizes = [60_000, 10, 100_000, 99_990, 100_000, 1, 64_000, 40_000] * 10
+    sizes = [60_000, 10, 100_000, 99_990, 100_000, 1, 64_000, 40_000] * 5
 
     async def talk(connection: ServerConnection) -> None:
         with contextlib.suppress(ConnectionClosed):
@@ -180,56 +192,46 @@ async def test_the_limit_of_a_peers_queue_is_never_reached(server: Any) -> None:
                 await connection.send("ü" * (size // 2) + "x" * (size % 2))
             await connection.close()
 
-    limits = Limits(max_queue_size=100_000, ping_interval=None, close_timeout=1.0)
-    async with serve(talk, "127.0.0.1", 0, compression=None, ping_interval=None) as up:
-        made = proxy(f"ws://127.0.0.1:{up.sockets[0].getsockname()[1]}")
-        async with server(Hub(recorder, resolve=lambda request: made, limits=limits)) as url, Raw(url) as client:
-            client.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
-            await client.upgrade()
-            for size in sizes:
-                assert len((await client.frame())[1]) == size
-                await asyncio.sleep(0.002)
-            assert (await client.close_code())[0] == 1000
+    async with scene(server, talk, max_queue_size=100_000) as stage:
+        for size in sizes:
+            assert len((await stage.client.frame())[1]) == size
+            await asyncio.sleep(0.002)
+        assert (await stage.client.close_code())[0] == 1000
 
 
-async def test_an_upstream_that_never_reads_is_closed_in_time() -> None:
-    """The client closes, and the close frame cannot be written: the connection is dropped."""
+async def test_an_upstream_that_never_reads_is_dropped_in_time() -> None:
+    """Its close frame cannot be written: everything before it waits."""
     recorder, gone = Recorder(), asyncio.Event()
 
     async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        key = head.lower().split(b"sec-websocket-key: ")[1].split(b"\r\n")[0]
-        del key
-        writer.write(accept(head))
+        writer.write(accepted(await reader.readuntil(b"\r\n\r\n")))
         writer.transport.pause_reading()  # type: ignore[attr-defined]
-        with contextlib.suppress(ConnectionError):
-            while True:
-                writer.write(frame(FIN | 0x9, b"", masked=False))
-                await writer.drain()
-                await asyncio.sleep(0.05)
-                if writer.is_closing():
-                    break
+        while not writer.is_closing():
+            # What it sends tells it that nobody is there any more.
+            writer.write(frame(FIN | PING, b"", masked=False))
+            await asyncio.sleep(0.02)
         gone.set()
 
     async with raw_upstream(behave) as url:
-        made = proxy(url)
+        made = proxy(url, connect=small_dial)
         hub = Hub(recorder, resolve=lambda request: made, limits=Limits(close_timeout=0.5))
         async with served(hub, "python") as front, Raw(front) as client:
             await client.upgrade()
-            for _ in range(200):
-                client.send(frame(FIN | BINARY, b"y" * MESSAGE, key=b"\0\0\0\0"))
-            client.writer.transport.abort()
+            for _ in range(2000):
+                client.send(frame(FIN | BINARY, message(0), key=b"\0\0\0\0"))
+            (link,) = made._links.values()
+            async with asyncio.timeout(20):
+                while link._watching is None:
+                    await asyncio.sleep(0.01)
+            recorder.peers[0].close(4000, "enough")
             await recorder.wait_for("close", timeout=20)
+            await asyncio.wait_for(gone.wait(), 20)
             async with asyncio.timeout(10):
                 await made._tasks.wait()
-            await asyncio.wait_for(gone.wait(), 20)
 
 
-def accept(head: bytes) -> bytes:
-    """The 101 for a handshake of the `websockets` library."""
-    import base64
-    import hashlib
-
+def accepted(head: bytes) -> bytes:
+    """The 101 for a handshake."""
     lines = dict(line.split(b": ", 1) for line in head.split(b"\r\n")[1:-2])
     key = next(value for name, value in lines.items() if name.lower() == b"sec-websocket-key")
     digest = hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11", usedforsecurity=False).digest()

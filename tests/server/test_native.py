@@ -16,6 +16,7 @@ import pytest
 from crosspeer import Hooks, Hub, Limits, Message, Peer, Request, Server
 from crosspeer.testing import connect, sockets
 from crosspeer.testing.contracts.harness import Recorder
+from fleet import LonelySync
 from raw import CLOSE, FIN, PING, PONG, TEXT, Raw, frame, handshake
 
 crosspeer_engine = pytest.importorskip("crosspeer_engine", reason="the native engine is not built here: it needs cargo")
@@ -83,13 +84,7 @@ def test_the_stub_names_what_is_there() -> None:
 
 
 async def test_its_peers_and_others_hear_each_other() -> None:
-    class Wire:
-        relayed: list[tuple[str | None, str, str | bytes]] = []
-
-        def relay(self, namespace: str | None, topic: str, data: str | bytes) -> None:
-            self.relayed.append((namespace, topic, data))
-
-    wire = Wire()
+    wire = LonelySync()
     hub = Hub(Chat(), sync=wire)
     async with (
         Server(hub, port=0, engine="native") as server,
@@ -112,6 +107,9 @@ async def test_its_peers_and_others_hear_each_other() -> None:
     assert hub.topics == 0
     assert wire.relayed[0] == ("/room", "chat", "from 0")
     assert len(wire.relayed) == 4
+    begun = [interest for interest in wire.interests if interest[2]]
+    assert begun == [("/room", "chat", True)] * 3, "one for each way of being written to"
+    assert len(wire.interests) == 6
 
 
 async def test_plain_http_goes_on_and_may_come_back_as_an_upgrade() -> None:

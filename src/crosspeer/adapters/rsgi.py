@@ -24,7 +24,9 @@ from crosspeer.core.hub import Hub, as_hub
 from crosspeer.core.request import Request
 from crosspeer.core.session import Session
 from crosspeer.core.transport import Capabilities
+from crosspeer.runtime import sse
 from crosspeer.runtime.connection import Connection
+from crosspeer.runtime.exchange import NO_CONTENT, ClientLeft
 from crosspeer.runtime.handshake import admit, tell_once
 from crosspeer.wire.closing import CloseCode
 
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from crosspeer.core.outgoing import Outgoing
+    from crosspeer.runtime.eventstream import EventStream
+    from crosspeer.wire.handshake import Headers
 
     RSGIApp = Callable[[Any, Any], Awaitable[None]]
 
@@ -51,6 +55,7 @@ RSGI: Final = Capabilities(
 )
 """What RSGI 1.6 can do."""
 
+_METHODS: Final = ("GET", "POST", "OPTIONS")
 _CLOSE: Final = 0
 """The kind of a message that stands for the client's close frame."""
 
@@ -95,8 +100,17 @@ class Adapter:
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         if scope.proto == "ws":
             await self._serve_peer(scope, protocol)
-        else:
+        elif not await self._serve_events(scope, protocol):
             await self._answer(scope, protocol)
+
+    async def _serve_events(self, scope: Any, protocol: Any) -> bool:
+        """Serve a peer that comes by `EventSource`. False: this request is none of one."""
+        if scope.method not in _METHODS:
+            return False
+        asked = {**_asgi_scope(scope), "type": "http", "method": scope.method, "scheme": scope.scheme}
+        if not sse.concerns(scope.method, asked["headers"]):
+            return False
+        return await sse.respond(self.hub, Request(asked), _Exchange(protocol), is_last=self._http is None)
 
     async def _serve_peer(self, scope: Any, protocol: WebSocketProtocol) -> None:
         admitted = await admit(self.hub, Request(_asgi_scope(scope)))
@@ -166,6 +180,62 @@ class _Channel:
     def leave(self) -> None:
         """Let go of the connection: granian ends it with the last reference, and a peer may be kept for long."""
         del self._transport, self._protocol
+
+
+async def send_events(scope: Any, protocol: Any, stream: EventStream) -> None:
+    """Answer a request with an event stream: `await send_events(scope, protocol, EventStream(source))`."""
+    await stream.run(_Exchange(protocol), _asgi_scope(scope)["headers"], is_head=scope.method == "HEAD")
+
+
+class _Exchange:
+    """A request whose answer may be a stream. It ends when the application returns."""
+
+    has_abort = False
+    has_backpressure = False
+
+    def __init__(self, protocol: Any) -> None:
+        self._protocol = protocol
+        self._transport: Any = None
+
+    async def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        pairs = [pair for pair in _texts(headers) if pair[0] != "content-length"]
+        if status == NO_CONTENT:
+            self._protocol.response_empty(status, pairs)
+        else:
+            self._protocol.response_bytes(status, pairs, body)
+
+    async def body(self) -> AsyncIterator[bytes]:
+        try:
+            async for data in self._protocol:
+                yield bytes(data)
+        except Exception as error:
+            raise ClientLeft("the client left in the middle of its request") from error
+
+    async def start(self, status: int, headers: Headers) -> None:
+        self._transport = self._protocol.response_stream(status, _texts(headers))
+
+    async def write(self, data: bytes) -> None:
+        if data:
+            await self._transport.send_bytes(data)
+
+    async def end(self) -> None:
+        """The return of the application does it."""
+
+    async def left(self) -> None:
+        await self._protocol.client_disconnect()
+
+    def abort(self) -> None:
+        """RSGI has no word for it."""
+
+    def drop_when_silent(self, seconds: float) -> None:
+        """Nor for this."""
+
+    def on_shutdown(self, callback: Callable[[], None]) -> None:
+        """Nor for this."""
+
+
+def _texts(headers: Headers) -> list[tuple[str, str]]:
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
 
 
 async def _upgrade_required(scope: Any, protocol: Any) -> None:

@@ -14,28 +14,33 @@ the 101 and no pings to see, and take each piece that arrives in a task of its o
 from __future__ import annotations
 
 import asyncio
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from crosspeer.adapters._extras import extra
 from crosspeer.core.hub import Hub, as_hub
 from crosspeer.core.transport import Capabilities
+from crosspeer.runtime import sse
 from crosspeer.runtime.drain import drain
+from crosspeer.runtime.exchange import ClientLeft, TakenExchange
 from crosspeer.runtime.framed import carry
 from crosspeer.runtime.negotiation import Accepted, negotiate, request_of
 from crosspeer.runtime.takeover import Takeover
 
 with extra("sanic"):
+    from sanic.compat import Header
     from sanic.exceptions import ServerError
-    from sanic.response import HTTPResponse
+    from sanic.response import BaseHTTPResponse, HTTPResponse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
     import sanic
 
     from crosspeer.core.hooks import HooksLike
     from crosspeer.core.request import Request
-    from crosspeer.wire.handshake import Refusal
+    from crosspeer.runtime.eventstream import EventStream
+    from crosspeer.wire.handshake import Headers, Refusal
 
 CAPABILITIES: Final = Capabilities()
 """Everything: the frames are ours."""
@@ -61,7 +66,8 @@ class Adapter:
         Args:
             name: of the route; each route of an application has its own.
         """
-        app.add_route(self.handler, path, methods=["GET"], name=name)
+        # POST and OPTIONS are for peers that come by `EventSource`.
+        app.add_route(self.handler, path, methods=["GET", "POST", "OPTIONS"], name=name, stream=True)
         app.listener("before_server_stop")(self.shutdown)
 
     async def shutdown(self, *_app_and_loop: Any) -> None:
@@ -71,7 +77,12 @@ class Adapter:
     async def _serve(self, request: sanic.Request[Any, Any]) -> HTTPResponse | None:
         if request.app.asgi:
             raise ServerError("under an ASGI server, mount crosspeer.adapters.asgi.Adapter beside Sanic")
-        answer = await negotiate(self.hub, _request(request))
+        asked = _request(request)
+        if sse.concerns(asked.method, asked.scope["headers"]):
+            exchange = _Exchange(request)
+            if await sse.respond(self.hub, asked, exchange, is_last=asked.method != "OPTIONS"):
+                return exchange.response
+        answer = await negotiate(self.hub, asked)
         if not isinstance(answer, Accepted):
             return _refusal(answer)
         transport: Any = request.transport
@@ -80,13 +91,104 @@ class Adapter:
             answer.release()
             return None
         transport.write(answer.head)
-        stream = Takeover(transport, bytes(transport.get_protocol().recv_buffer))
-        task = asyncio.current_task()
-        if task is not None:
-            # Sanic cancels it when it hears that the connection is lost.
-            task.add_done_callback(lambda _done: stream.give_back())
-        await carry(answer, stream)
+        await carry(answer, _take(transport))
         return None
+
+
+async def send_events(request: sanic.Request[Any, Any], stream: EventStream) -> None:
+    """Answer a request with an event stream: `return await send_events(request, EventStream(source))`."""
+    await stream.run(_Response(request), _headers(request), is_head=request.method == "HEAD")
+
+
+class _Exchange(TakenExchange):
+    """A request of a peer."""
+
+    def __init__(self, request: sanic.Request[Any, Any]) -> None:
+        self._request = request
+        self.response: HTTPResponse | None = None
+        """What the handler is to return."""
+
+    async def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        self.response = HTTPResponse(body or None, status, content_type=None)
+        for name, value in headers:
+            if name != b"content-length":
+                self.response.headers.add(name.decode("latin-1"), value.decode("latin-1"))
+
+    async def body(self) -> AsyncIterator[bytes]:
+        try:
+            stream: Any = self._request.stream
+            while data := await stream.read():
+                yield data
+        except Exception as error:
+            raise ClientLeft("the client left in the middle of its request") from error
+
+    async def start(self, status: int, headers: Headers) -> None:
+        transport: Any = self._request.transport
+        if transport.is_closing():
+            raise ClientLeft("the client did not wait for the answer")
+        is_chunked = self._request.version != "1.0"
+        more = [(b"connection", b"close"), *([(b"transfer-encoding", b"chunked")] if is_chunked else [])]
+        lines = b"".join(b"%b: %b\r\n" % pair for pair in [*headers, *more])
+        transport.write(b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, HTTPStatus(status).phrase.encode(), lines))
+        # As for a WebSocket: no time is set for the response.
+        stream: Any = self._request.stream
+        stream.upgrade_websocket = True
+        self._take(_take(transport), is_chunked=is_chunked)
+
+
+class _Response:
+    """A request whose answer is Sanic's own, with all that its middleware adds."""
+
+    has_abort = True
+    has_backpressure = True
+
+    def __init__(self, request: sanic.Request[Any, Any]) -> None:
+        self._request = request
+        self._response: BaseHTTPResponse | None = None
+
+    async def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        await self.start(status, headers)
+        await self.write(body)
+        await self.end()
+
+    async def body(self) -> AsyncIterator[bytes]:
+        yield self._request.body
+
+    async def start(self, status: int, headers: Headers) -> None:
+        pairs = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
+        self._response = await self._request.respond(status=status, headers=Header(pairs), content_type=None)
+        await self._response.send(b"", False)
+
+    async def write(self, data: bytes) -> None:
+        if self._response is not None:
+            await self._response.send(data, False)
+
+    async def end(self) -> None:
+        if self._response is not None:
+            await self._response.send(end_stream=True)
+
+    async def left(self) -> None:
+        # Sanic cancels the handler when the client has gone.
+        await asyncio.Event().wait()
+
+    def abort(self) -> None:
+        transport: Any = self._request.transport
+        transport.abort()
+
+    def drop_when_silent(self, seconds: float) -> None:
+        """Sanic's to know."""
+
+    def on_shutdown(self, callback: Callable[[], None]) -> None:
+        """Sanic's to know."""
+
+
+def _take(transport: Any) -> Takeover:
+    """Take a connection. Sanic hears that it is lost when the handler has ended: it would cancel it."""
+    stream = Takeover(transport, bytes(transport.get_protocol().recv_buffer))
+    task = asyncio.current_task()
+    if task is not None:
+        task.add_done_callback(lambda _done: stream.give_back())
+    return stream
 
 
 def _handler(adapter: Adapter) -> Callable[..., Coroutine[Any, Any, HTTPResponse | None]]:
@@ -103,12 +205,16 @@ def _request(request: sanic.Request[Any, Any]) -> Request:
     return request_of(
         request.method,
         request.raw_url,
-        [(_bytes(name), _bytes(value)) for name, value in request.headers.items()],
+        _headers(request),
         # The address is the one before the proxies that the application's configuration trusts.
         client=(request.client_ip, *peername[1:]) if isinstance(peername, tuple) else None,
         secure=request.scheme in ("https", "wss"),
         http_version=request.version,
     )
+
+
+def _headers(request: sanic.Request[Any, Any]) -> Headers:
+    return [(_bytes(name).lower(), _bytes(value)) for name, value in request.headers.items()]
 
 
 def _bytes(text: str) -> bytes:

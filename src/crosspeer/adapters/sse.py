@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.responses import PlainTextResponse
 
+from crosspeer.adapters.dialects import dialect_of
 from crosspeer.core.hub import Hub, as_hub
 from crosspeer.core.request import HUB_KEY, Request
 from crosspeer.core.sse import SSE
@@ -43,7 +44,9 @@ async def serve(hub: Hub, scope: Scope, receive: Receive, send: Send, *, is_last
         is_last: nobody else could answer it: then what is not found is 404.
     """
     # A copy: what hooks and their resolver leave in it is no business of whoever answers instead.
-    return await sse.respond(hub, Request(dict(scope)), ASGIExchange(scope, receive, send), is_last=is_last)
+    has_backpressure = dialect_of(scope).capabilities.backpressure
+    exchange = ASGIExchange(scope, receive, send, has_backpressure=has_backpressure)
+    return await sse.respond(hub, Request(dict(scope)), exchange, is_last=is_last)
 
 
 class Adapter:

@@ -15,12 +15,15 @@ from __future__ import annotations
 import asyncio
 import functools
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from crosspeer.adapters._extras import extra
 from crosspeer.core.hub import Hub, as_hub
 from crosspeer.core.transport import Capabilities
+from crosspeer.runtime import sse
 from crosspeer.runtime.drain import drain
+from crosspeer.runtime.exchange import TakenExchange
 from crosspeer.runtime.framed import HIGH_WATER, carry
 from crosspeer.runtime.negotiation import Accepted, negotiate, request_of
 
@@ -30,12 +33,15 @@ with extra("tornado"):
     from tornado.web import RequestHandler
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from tornado.httputil import HTTPServerRequest
     from tornado.iostream import IOStream
 
     from crosspeer.core.hooks import HooksLike
     from crosspeer.core.request import Request
-    from crosspeer.wire.handshake import Refusal
+    from crosspeer.runtime.eventstream import EventStream
+    from crosspeer.wire.handshake import Headers, Refusal
 
 CAPABILITIES: Final = Capabilities()
 """Everything: the frames are ours."""
@@ -69,7 +75,33 @@ class PeerHandler(RequestHandler):
 
     adapter: ClassVar[Adapter]
 
+    def check_xsrf_cookie(self) -> None:
+        """What is posted here has a secret of its own."""
+
+    async def post(self, *_args: Any, **_kwargs: Any) -> None:
+        if not await self._respond(is_last=True):
+            await self._handshake()
+
+    async def options(self, *_args: Any, **_kwargs: Any) -> None:
+        if not await self._respond(is_last=False):
+            await self._handshake()
+
     async def get(self, *_args: Any, **_kwargs: Any) -> None:
+        if not await self._respond(is_last=True):
+            await self._handshake()
+
+    async def _respond(self, *, is_last: bool) -> bool:
+        """Serve a peer that comes by `EventSource`. False: this request is none of one."""
+        request = _request(self.request)
+        if not sse.concerns(request.method, request.scope["headers"]):
+            return False
+        exchange = _Exchange(self)
+        try:
+            return await sse.respond(self.adapter.hub, request, exchange, is_last=is_last)
+        finally:
+            exchange.leave()
+
+    async def _handshake(self) -> None:
         answer = await negotiate(self.adapter.hub, _request(self.request))
         if not isinstance(answer, Accepted):
             await self._refuse(answer)
@@ -109,6 +141,52 @@ class PeerHandler(RequestHandler):
     def _finish_and_detach(self, body: bytes | None = None) -> tuple[IOStream, asyncio.Future[None]]:
         sent = self.finish(body)
         return self.detach(), sent
+
+
+async def send_events(handler: RequestHandler, stream: EventStream) -> None:
+    """Answer a request with an event stream: `await send_events(self, EventStream(source))` in a handler's method."""
+    exchange = _Exchange(handler)
+    try:
+        await stream.run(exchange, _headers(handler.request), is_head=handler.request.method == "HEAD")
+    finally:
+        exchange.leave()
+
+
+class _Exchange(TakenExchange):
+    """A request whose answer may be a stream. Tornado has read all of its body."""
+
+    def __init__(self, handler: RequestHandler) -> None:
+        self._handler = handler
+        self._taken: _Stream | None = None
+
+    async def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        self._head(status, headers)
+        # It may not have waited for it.
+        with suppress(StreamClosedError):
+            await self._handler.finish(body or None)
+
+    async def body(self) -> AsyncIterator[bytes]:
+        if self._handler.request.body:
+            yield self._handler.request.body
+
+    async def start(self, status: int, headers: Headers) -> None:
+        self._head(status, headers)
+        self._handler.set_header("Connection", "close")
+        await self._handler.flush()
+        self._taken = _Stream(self._handler.detach())
+        self._take(self._taken, is_chunked=self._handler.request.version != "HTTP/1.0")
+
+    def leave(self) -> None:
+        """The answer is over, and its connection."""
+        if self._taken is not None:
+            self._taken.close()
+
+    def _head(self, status: int, headers: Headers) -> None:
+        self._handler.set_status(status)
+        self._handler.clear_header("Content-Type")
+        for name, value in headers:
+            if name != b"content-length":
+                self._handler.add_header(name.decode("latin-1"), value.decode("latin-1"))
 
 
 class _Stream:
@@ -168,13 +246,17 @@ class _Stream:
             written.exception()
 
 
+def _headers(request: HTTPServerRequest) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in request.headers.get_all()]
+
+
 def _request(request: HTTPServerRequest) -> Request:
     connection: Any = request.connection
     address = connection.context.address
     return request_of(
         request.method or "",
         (request.uri or "").encode("latin-1"),
-        [(name.encode("latin-1"), value.encode("latin-1")) for name, value in request.headers.get_all()],
+        _headers(request),
         # The address is that of `xheaders`, where the application trusts a proxy.
         client=(request.remote_ip, *address[1:]) if isinstance(address, tuple) else None,
         secure=request.protocol == "https",

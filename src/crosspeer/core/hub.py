@@ -17,6 +17,7 @@ from starlette.responses import PlainTextResponse, Response
 from crosspeer.core.admission import Admission
 from crosspeer.core.fanout import Fanout, SessionFanout
 from crosspeer.core.heartbeat import HeartbeatLike, as_heartbeat
+from crosspeer.core.history import Histories, History, Position, Recovery
 from crosspeer.core.hooks import Hooks, HooksLike, HookTable, as_hooks
 from crosspeer.core.hosts import Hosts, host_check
 from crosspeer.core.limits import Limits
@@ -60,6 +61,7 @@ class Hub:
             any it is the server's to say: on a loopback address it answers to `localhost` and the like alone.
         sync: relays publications to other hubs: the URL of a backend, as `redis://localhost`, or one made by
             `crosspeer.sync`.
+        history: topics to remember, by patterns as `chat/*`: see `Peer.subscribe`.
         compression: permessage-deflate for clients that offer it: True, or how in detail. `upgrade` has the last word
             about a single peer.
         heartbeat: finds peers that are gone without a word on servers that do not, or not in time: True, the seconds
@@ -77,6 +79,7 @@ class Hub:
         origins: Origins = None,
         allowed_hosts: Hosts = None,
         sync: Sync | str | None = None,
+        history: Mapping[str, History] | None = None,
         compression: Deflate | bool = False,
         heartbeat: HeartbeatLike = None,
         sse: SSELike = True,
@@ -98,6 +101,8 @@ class Hub:
         self._namespace = namespace or (lambda request: request.scope["path"])
         self._origin_allowed = origin_check(origins)
         self._host_allowed = host_check(allowed_hosts)
+        self.history = Histories(history) if history else None
+        """What topics remember, None if none does."""
         self.sync: Sync | None = None
         """The way to other hubs, None for a hub that is alone."""
         self._tables: dict[int, tuple[HooksLike, HookTable]] = {}
@@ -255,6 +260,11 @@ class Hub:
         """Whether publications go to other hubs."""
         return self.sync is not None
 
+    @property
+    def remembers(self) -> bool:
+        """Whether publications have to be kept before they are delivered."""
+        return self.history is not None
+
     def publish_beside(self, done: Fanout, topic: str, item: Outgoing, namespace: str) -> None:
         """Go on with a publication that an engine has made among its own subscribers."""
         for fanout in self._fanouts:
@@ -298,6 +308,27 @@ class Hub:
         self._fan_out(topic, item, namespace, sender)
         self._relay(topic, item, namespace)
 
+    def subscribed(self, peer: Peer, topic: str, since: Position | str | None, is_new: bool) -> Recovery | None:
+        """Go on with a subscription: replay what the peer has missed."""
+        log = None if self.history is None else self.history.log(peer.namespace, topic)
+        if log is None or self.history is None:
+            self.require_no(since, topic)
+            return None
+        position = since if isinstance(since, Position) else Position.parse(since)
+        missed = None if position is None else self.history.since(peer.namespace, topic, position)
+        room = self.limits.max_queue_size - peer.buffered_amount
+        if missed is None or not is_new or sum(item.size for item in missed) > room:
+            # Half of it would be worse than nothing: the peer has to know that it missed something.
+            return Recovery(recovered=False, position=log.position, replayed=0)
+        for item in missed:
+            peer.send(item.data, compress=item.compress)
+        return Recovery(recovered=True, position=log.position, replayed=len(missed))
+
+    def require_no(self, since: object, topic: str) -> None:
+        """Raise for a position in a topic that has none."""
+        if since is not None:
+            raise ValueError(f"no history is kept of {topic!r}: Hub(history=...) names the topics that have one")
+
     def _relay(self, topic: str, item: Outgoing, namespace: str | None) -> None:
         if self.sync is not None:
             try:
@@ -306,8 +337,20 @@ class Hub:
                 logger.error("a publication to %r was not relayed", topic, exc_info=error)
 
     def _fan_out(self, topic: str, item: Outgoing, namespace: str | None, sender: Session | None) -> None:
+        if self.history is not None and self.history.keeps(topic):
+            spaces = self._spaces_of(topic) if namespace is None else (namespace,)
+            for space in spaces:
+                kept = self.history.record(space, topic, item)
+                for fanout in self._fanouts:
+                    fanout.publish(topic, kept, space, sender)
+            return
         for fanout in self._fanouts:
             fanout.publish(topic, item, namespace, sender)
+
+    def _spaces_of(self, topic: str) -> list[str]:
+        """The namespaces that a publication to all of them goes to: each has a history of its own."""
+        assert self.history is not None
+        return list(dict.fromkeys([*self.peers, *self.history.namespaces(topic)]))
 
     def _enter(self, session: Session) -> None:
         self.peers._add(session.namespace, session.peer)

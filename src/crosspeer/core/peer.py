@@ -12,6 +12,7 @@ from crosspeer.wire.closing import CloseCode
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
+    from crosspeer.core.history import Position, Recovery
     from crosspeer.core.request import Request
     from crosspeer.core.session import ReadyState, Session
 
@@ -93,14 +94,26 @@ class Peer(metaclass=ABCMeta):  # noqa: B024 - for `register`
         if not self._session.push(item):
             self._session.overflow()
 
-    def subscribe(self, topic: str) -> None:
+    def subscribe(self, topic: str, *, since: Position | str | None = None) -> Recovery | None:
         """Receive what is published to a topic of this namespace. A second time changes nothing.
+
+        Args:
+            since: where the peer stood when it was here last, as a `Position` or its text, for a topic with history
+                (`Hub(history=)`): what it has missed is replayed first, all of it or nothing.
+
+        Returns:
+            Where it stands now and whether it was recovered; None for a topic without history.
 
         Raises:
             LimitExceeded: too many topics, or too long a name.
-            ValueError: an empty name, or one with control characters.
+            ValueError: an empty name, or one with control characters; `since` for a topic without history.
         """
-        self._session.subscribe(topic)
+        hub = self._session.hub
+        if hub.history is None:
+            hub.require_no(since, topic)
+            self._session.subscribe(topic)
+            return None
+        return hub.subscribed(self, topic, since, self._session.subscribe(topic))
 
     def unsubscribe(self, topic: str) -> None:
         """Receive it no longer."""

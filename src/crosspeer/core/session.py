@@ -229,15 +229,17 @@ class Session:
         if self.state is ReadyState.OPEN:
             self.transport.ping(data)
 
-    def subscribe(self, topic: str) -> None:
+    def subscribe(self, topic: str) -> bool:
+        """Subscribe. False: that changes nothing."""
         limits = self.hub.limits
         check_topic(topic, limits.max_topic_length)
         if topic in self.topics or self.state is not ReadyState.OPEN:
-            return
+            return False
         if len(self.topics) >= limits.max_topics:
             raise LimitExceeded(f"peer {self.peer} has {len(self.topics)} topics: Limits.max_topics allows no more")
         self.topics.add(topic)
         self.fanout.add(topic, self)
+        return True
 
     def unsubscribe(self, topic: str) -> None:
         if topic in self.topics:

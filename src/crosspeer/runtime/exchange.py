@@ -1,19 +1,24 @@
-"""The port of an HTTP request whose answer may be a stream, and its ASGI side."""
+"""The port of an HTTP request whose answer may be a stream, for ASGI, and for connections that are taken over."""
 
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Callable
 
     from starlette.types import Receive, Scope, Send
 
-    Headers = Iterable[tuple[bytes, bytes]]
+    from crosspeer.runtime.framed import Stream
+    from crosspeer.wire.handshake import Headers
+
 
 HTTP_CONTROL: Final = "crosspeer.http"
 """The ASGI scope extension by which a server gives what ASGI has no words for: an `HTTPControl`."""
+
+
+NO_CONTENT: Final = 204
 
 
 class ClientLeft(ConnectionError):
@@ -41,6 +46,12 @@ class Exchange(Protocol):
 
     has_abort: bool
     """`abort` really drops the connection."""
+    has_backpressure: bool
+    """`write` really waits for a slow reader."""
+
+    async def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a whole answer. A client that did not wait for it has not waited."""
+        ...
 
     def body(self) -> AsyncIterator[bytes]:
         """The body, piece by piece as it comes.
@@ -76,12 +87,20 @@ class Exchange(Protocol):
 class ASGIExchange:
     """A request of any ASGI server."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, *, has_backpressure: bool = True) -> None:
+        self.has_backpressure = has_backpressure
         self._receive = receive
         self._send = send
         control: HTTPControl | None = (scope.get("extensions") or {}).get(HTTP_CONTROL)
         self._control = control
         self.has_abort = control is not None
+
+    async def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        known = [(name, value) for name, value in headers if name != b"content-length"]
+        length = [] if status == NO_CONTENT else [(b"content-length", b"%d" % len(body))]
+        with suppress(OSError):
+            await self.start(status, [*known, *length])
+            await self._send({"type": "http.response.body", "body": body})
 
     async def body(self) -> AsyncIterator[bytes]:
         more = True
@@ -119,12 +138,41 @@ class ASGIExchange:
             self._control.on_shutdown(callback)
 
 
-async def answer(exchange: Exchange, status: int, headers: Headers, body: bytes = b"") -> None:
-    """Send a whole answer. A client that did not wait for it has not waited."""
-    length: Any = [(b"content-length", b"%d" % len(body))] if status != 204 else []
-    known = [(name, value) for name, value in headers if name != b"content-length"]
-    with suppress(OSError):
-        await exchange.start(status, [*known, *length])
-        if body:
-            await exchange.write(body)
-        await exchange.end()
+class TakenExchange:
+    """The answer on a connection that was taken over from its server, once the head is sent: nothing follows on it.
+
+    A subclass brings `answer`, `body` and `start`, which is to call `_take`.
+    """
+
+    has_abort = True
+    has_backpressure = True
+
+    _stream: Stream
+    _is_chunked = True
+
+    def _take(self, stream: Stream, *, is_chunked: bool) -> None:
+        self._stream = stream
+        self._is_chunked = is_chunked
+
+    async def write(self, data: bytes) -> None:
+        if data:
+            self._stream.write(b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data)
+            await self._stream.drain()
+
+    async def end(self) -> None:
+        if self._is_chunked:
+            self._stream.write(b"0\r\n\r\n")
+        self._stream.close()
+
+    async def left(self) -> None:
+        while await self._stream.read():
+            pass
+
+    def abort(self) -> None:
+        self._stream.abort()
+
+    def drop_when_silent(self, seconds: float) -> None:
+        """The server's to know."""
+
+    def on_shutdown(self, callback: Callable[[], None]) -> None:
+        """The server's to know."""

@@ -25,8 +25,6 @@ SIGNALS: Final = frozenset({OFFER, ANSWER, CANDIDATE})
 PARTINGS: Final = frozenset({LEAVE, EXPIRE})
 """What ends one: relayed to a peer that is there, else dropped."""
 
-MAX_DEPTH: Final = 64
-"""Arrays and objects inside of one another in a message; browsers send five."""
 MAX_ID_LENGTH: Final = 64
 
 HEARTBEAT_TEXT: Final = '{"type":"HEARTBEAT"}'
@@ -74,7 +72,7 @@ def parse(data: str | bytes) -> Signal:
     """Read a client's frame.
 
     Raises:
-        BadMessage: it is no JSON object, nested too deeply, or has a number that JSON cannot hold.
+        BadMessage: it is no JSON object, nested too deeply for Python, or has a number that JSON cannot hold.
     """
     try:
         text = data if isinstance(data, str) else data.decode()
@@ -89,8 +87,6 @@ def parse(data: str | bytes) -> Signal:
         raise BadMessage("not JSON") from None
     if not isinstance(body, dict):
         raise BadMessage("not a JSON object")
-    if _opened(text) > MAX_DEPTH and _is_deeper(body, MAX_DEPTH):
-        raise BadMessage("nested too deeply")
     kind, dst = body.get("type"), body.get("dst")
     return Signal(body, kind, dst, _payload(text, body, kind, dst))
 
@@ -129,21 +125,6 @@ def _payload(text: str, body: dict[str, Any], kind: Any, dst: Any) -> str | None
         return _write(body["payload"])
     except (ValueError, RecursionError):
         raise BadMessage("a number is too large") from None
-
-
-def _opened(text: str) -> int:
-    """How many arrays and objects there can be at most: quicker to find than their depth, and mostly enough."""
-    return text.count("{") + (text.count("[") if "[" in text else 0)
-
-
-def _is_deeper(value: Any, most: int) -> bool:
-    level = [value]
-    for _ in range(most):
-        level = [inner for outer in level for inner in (outer.values() if isinstance(outer, dict) else outer)]
-        level = [inner for inner in level if isinstance(inner, (dict, list))]
-        if not level:
-            return False
-    return True
 
 
 def _refuse_constant(name: str) -> NoReturn:

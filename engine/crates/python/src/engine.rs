@@ -36,6 +36,8 @@ pub struct Engine {
     /// The indexes of other fan-outs: with subscribers in one of them, publications go there too.
     others: RefCell<Vec<Py<PyDict>>>,
     relays: Cell<bool>,
+    /// Publications are kept before they are delivered, which Python does.
+    pub remembers: Cell<bool>,
     polling: Cell<bool>,
     started: Instant,
 }
@@ -75,6 +77,7 @@ impl Engine {
             peers: RefCell::new(Vec::new()),
             others: RefCell::new(Vec::new()),
             relays: Cell::new(false),
+            remembers: Cell::new(false),
             polling: Cell::new(false),
             started: Instant::now(),
         })
@@ -186,17 +189,19 @@ impl Engine {
     }
 
     /// Send to every subscriber of a topic, in one namespace or in all.
-    #[pyo3(signature = (topic, data, namespace = None, compress = None))]
+    #[pyo3(signature = (topic, data, namespace = None, compress = None, sender = None))]
     fn publish(
         slf: &Bound<'_, Self>,
         topic: &str,
         data: &Bound<'_, PyAny>,
         namespace: Option<&str>,
         compress: Option<bool>,
+        sender: Option<&Bound<'_, Peer>>,
     ) -> PyResult<()> {
+        let skip = sender.and_then(|peer| slf.get().core.borrow().place_of(peer.get().key)).unwrap_or(u32::MAX);
         let frame = outgoing::encoded(slf.get().glue.bind(slf.py()), data, Frame::message)?;
         let publication = Publication { topic, namespace, frame: &frame, compress };
-        slf.get().publish_among(slf.py(), &publication, u32::MAX)
+        slf.get().publish_among(slf.py(), &publication, skip)
     }
 
     /// Keep what `changes` returns.
@@ -221,8 +226,9 @@ impl Engine {
     }
 
     /// Where publications go besides: the indexes of other fan-outs, and whether the hub relays.
-    fn share(&self, others: Vec<Py<PyDict>>, relays: bool) {
+    fn share(&self, others: Vec<Py<PyDict>>, relays: bool, remembers: bool) {
         *self.others.borrow_mut() = others;
+        self.remembers.set(remembers);
         self.relays.set(relays);
     }
 

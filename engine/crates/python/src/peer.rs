@@ -156,6 +156,10 @@ impl Peer {
         let (py, this) = (slf.py(), slf.get());
         let none = py.None();
         let data = data.unwrap_or(none.bind(py));
+        if this.engine.get().remembers.get() {
+            let arguments = (slf, topic, data, this.namespace.bind(py), compress);
+            return this.glue(py).call_method1(intern!(py, "publish"), arguments).map(drop);
+        }
         let frame = outgoing::encoded(this.glue(py), data, Frame::message)?;
         let namespace = this.namespace.bind(py).to_str()?;
         let engine = this.engine.get();
@@ -169,19 +173,35 @@ impl Peer {
         Ok(())
     }
 
-    fn subscribe(&self, py: Python<'_>, topic: &Bound<'_, PyAny>) -> PyResult<()> {
+    #[pyo3(signature = (topic, *, since = None))]
+    fn subscribe<'py>(
+        slf: &Bound<'py, Self>,
+        topic: &Bound<'py, PyAny>,
+        since: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let (py, this) = (slf.py(), slf.get());
         let Ok(name) = topic.cast::<PyString>().map(|text| text.to_str()) else {
-            return self.glue(py).call_method1(intern!(py, "refuse_topic"), (topic,)).map(drop);
+            return this.glue(py).call_method1(intern!(py, "refuse_topic"), (topic,)).map(|_| None);
         };
         let name = name?;
-        let engine = self.engine.get();
-        if self.state.get() != OPEN {
-            return crosspeer_core::topics::check_topic(name, engine.max_topic_length)
-                .or_else(|error| engine.topic_error(py, self, &error.to_string(), error.is_limit()));
+        let engine = this.engine.get();
+        let subscribed = if this.state.get() == OPEN {
+            engine.core.borrow_mut().subscribe(this.key, name)
+        } else {
+            crosspeer_core::topics::check_topic(name, engine.max_topic_length).map(|()| false)
+        };
+        let is_new = match subscribed {
+            Ok(is_new) => is_new,
+            Err(error) => {
+                engine.topic_error(py, this, &error.to_string(), error.is_limit())?;
+                false
+            }
+        };
+        engine.want_flush(py)?;
+        if !engine.remembers.get() && since.is_none() {
+            return Ok(None);
         }
-        let subscribed = engine.core.borrow_mut().subscribe(self.key, name);
-        subscribed.map(drop).or_else(|error| engine.topic_error(py, self, &error.to_string(), error.is_limit()))?;
-        engine.want_flush(py)
+        this.glue(py).call_method1(intern!(py, "subscribed"), (slf, topic, since, is_new)).map(Some)
     }
 
     fn unsubscribe(&self, py: Python<'_>, topic: &str) -> PyResult<()> {

@@ -141,14 +141,15 @@ class Relay:
         other = state.registry.get(signal.dst)
         if other is None:
             self._park(client, signal, now)
-        elif other.is_reachable:
+        elif other.peer.buffered_amount and not other.is_reachable:
+            # Only one that is held up can be about to end without our doing.
+            client.send(leave_text(other.id, client.id))
+        else:
             other.peer.send(signal.relayed(client.id))
             since = now - self._limits.contact_time
             client.met(other.id, now, since)
             other.met(client.id, now, since)
             state.metrics.relayed[signal.type] += 1
-        else:
-            client.send(leave_text(other.id, client.id))
 
     def _park(self, client: Client, signal: Signal, now: float) -> None:
         state, dst = self._state, signal.dst

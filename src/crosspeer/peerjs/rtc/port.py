@@ -44,7 +44,7 @@ class Engine(Protocol):
 
 
 class LinkEvents(Protocol):
-    """Who is told what happens to a link. Nothing here may raise or wait. Something may still come after `Link.close`."""
+    """Who is told what happens to a link, perhaps even after `Link.close`. Nothing here may raise or wait."""
 
     def candidate_found(self, candidate: dict[str, Any]) -> None:
         """A way to this side was found: an `RTCIceCandidateInit`. An engine that cannot trickle never tells."""

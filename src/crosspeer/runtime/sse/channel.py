@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from crosspeer.core.hooks import CloseDetails
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 CAPABILITIES: Final = Capabilities(subprotocol=False, ping=False, terminate=False)
 """A stream of HTTP is closed and not dropped, and there are no pings in it."""
 
+WITHOUT_BACKPRESSURE: Final = replace(CAPABILITIES, backpressure=False)
 LOST: Final = CloseDetails(CloseCode.ABNORMAL, "", was_clean=False)
 BATCH: Final = 64 * 1024
 """Bytes of missed messages that are written at once."""
@@ -35,14 +37,15 @@ class EventChannel:
     """Numbers what is sent and keeps the latest of it, for the GET that takes the stream up again.
 
     Args:
+        has_backpressure: the server waits for a slow reader.
         ended: called when nothing more can come of this channel.
     """
 
-    capabilities = CAPABILITIES
     protocol = ""
     extensions = ""
 
-    def __init__(self, options: SSE, ended: Callable[[], None]) -> None:
+    def __init__(self, options: SSE, has_backpressure: bool, ended: Callable[[], None]) -> None:
+        self.capabilities = CAPABILITIES if has_backpressure else WITHOUT_BACKPRESSURE
         self.details = LOST
         self.token: Final = secrets.token_urlsafe(16)
         """The secret for the way back: 128 bits, known to this client alone."""

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from crosspeer.core.hooks import CloseDetails
+from crosspeer.core.origins import home_of
 from crosspeer.core.session import ReadyState
 from crosspeer.runtime.connection import Connection
 from crosspeer.runtime.sse.channel import EventChannel
@@ -24,15 +25,18 @@ class EventConnection(Connection):
     """One peer, over as many GETs and POSTs as it takes.
 
     Args:
-        home: the page that it belongs to (`core.origins.home_of`).
+        exchange: its first GET.
         over: called once, when nothing more can come: `end` is to be awaited then.
     """
 
     _channel: EventChannel
 
-    def __init__(self, session: Session, options: SSE, home: str, over: Callable[[EventConnection], None]) -> None:
-        super().__init__(session, EventChannel(options, self._ended))
-        self.home = home
+    def __init__(
+        self, session: Session, options: SSE, exchange: Exchange, over: Callable[[EventConnection], None]
+    ) -> None:
+        super().__init__(session, EventChannel(options, exchange.has_backpressure, self._ended))
+        self.home = home_of(session.request)
+        """The page that it belongs to."""
         self.path: str = session.request.scope["path"]
         self.posting = asyncio.Lock()
         """One POST after the other, in the order in which they came."""

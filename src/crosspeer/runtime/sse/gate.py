@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 from starlette.responses import PlainTextResponse, Response
 
 from crosspeer.core.session import Session
-from crosspeer.runtime.exchange import answer
 from crosspeer.runtime.handshake import admit, rendered
 from crosspeer.runtime.sse.inbox import NUMBER_HEADER, take_post
 from crosspeer.runtime.sse.peers import TOKEN_HEADER, EventPeers, peers_of
@@ -120,7 +119,7 @@ class _Gate:
         if before is not None:
             before[0].channel.finish()
         session = Session(admitted)
-        connection = self._peers.add(session)
+        connection = self._peers.add(session, self._exchange)
         try:
             await self._exchange.start(200, self._headers(connection, admitted.accepted.header_pairs))
         except BaseException as error:
@@ -160,7 +159,7 @@ async def _permit(hub: Hub, request: Request, exchange: Exchange) -> bool:
 async def _answer(exchange: Exchange, response: Response, page: Request | None = None) -> None:
     """Send a whole answer, readable for the page of that request if it is of another origin."""
     made = await rendered(response)
-    await answer(exchange, made.status, [*made.headers, *(_cors(page) if page is not None else [])], made.body)
+    await exchange.answer(made.status, [*made.headers, *(_cors(page) if page is not None else [])], made.body)
 
 
 def _cors(request: Request) -> list[tuple[bytes, bytes]]:

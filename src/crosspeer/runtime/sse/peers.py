@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from crosspeer.core.request import Request
     from crosspeer.core.session import Session
     from crosspeer.core.sse import SSE
+    from crosspeer.runtime.exchange import Exchange
 
 TOKEN_HEADER: Final = "x-crossws-id"
 """Where a POST has the secret for the way back. A page of another origin needs our permission to send it."""
@@ -37,9 +38,9 @@ class EventPeers:
         self._ends = Tasks()
         self._ticks: Ticks | None = None
 
-    def add(self, session: Session) -> EventConnection:
+    def add(self, session: Session, exchange: Exchange) -> EventConnection:
         """Make the connection of an admitted peer."""
-        connection = EventConnection(session, self._options, home_of(session.request), self._remove)
+        connection = EventConnection(session, self._options, exchange, self._remove)
         self._tokens[_digest(connection.channel.token)] = connection
         self._keys[_digest(connection.channel.key)] = connection
         if self._ticks is None and self._options.keep_alive > 0:

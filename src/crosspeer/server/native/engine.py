@@ -60,7 +60,9 @@ class NativeFanout:
         raise TypeError("the native engine's peers unsubscribe by themselves")
 
     def publish(self, topic: str, item: Outgoing, namespace: str | None, sender: Session | None) -> None:
-        self._engine.publish(topic, item.data, namespace, item.compress)
+        peer: object = sender
+        mine = peer if isinstance(peer, crosspeer_engine.Peer) else None
+        self._engine.publish(topic, item.data, namespace, item.compress, mine)
 
     def watch(self, watcher: Watcher) -> None:
         self._watcher = watcher
@@ -105,7 +107,7 @@ class NativeEngine:
     def start(self) -> None:
         self._python.start()
         self.hub.attach(self.fanout)
-        self.engine.share([self.hub.fanout.index, self._python.batch.index], self.hub.relays)
+        self.engine.share([self.hub.fanout.index, self._python.batch.index], self.hub.relays, self.hub.remembers)
         self.loop.add_reader(self.engine.fileno(), self.poll)
         self._ticks = Ticks(self.loop, self._pause(), self._tick)
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from crosspeer_engine import Peer as NativePeer
 
+    from crosspeer.core.history import Recovery
     from crosspeer.core.peer import Peer
     from crosspeer.server.native.engine import NativeEngine
 
@@ -91,6 +92,13 @@ class Glue:
     def error_failed(self, peer: NativePeer, error: Exception) -> None:
         logger.error("the error hook of peer %s failed", peer, exc_info=error)
         peer.close(CloseCode.INTERNAL_ERROR, "internal error")
+
+    def publish(self, peer: NativePeer, topic: str, data: object, namespace: str, compress: bool | None) -> None:
+        """A publication of a native peer that has to be kept before it is delivered."""
+        self._hub._publish(topic, outgoing(data, compress), namespace, peer)  # type: ignore[arg-type]
+
+    def subscribed(self, peer: NativePeer, topic: str, since: Any, is_new: bool) -> Recovery | None:
+        return self._hub.subscribed(peer, topic, since, is_new)  # type: ignore[arg-type]
 
     def publish_elsewhere(self, topic: str, data: object, namespace: str, compress: bool | None) -> None:
         """A publication of a native peer, for everybody who is not the engine's."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from crosspeer.core.session import Session
 from crosspeer.core.topics import Topics
 from crosspeer.wire.frames import BINARY, TEXT, encode_frame
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from crosspeer.core.outgoing import Outgoing
-    from crosspeer.core.session import Session
     from crosspeer.core.topics import Watcher
     from crosspeer.server.python.connection import PythonConnection
 
@@ -43,7 +43,8 @@ class Batch:
     def publish(self, topic: str, item: Outgoing, namespace: str | None, sender: Session | None) -> None:
         """The hot loop: a few bytecodes and one append for each subscriber whose socket takes what it gets."""
         frame = frame_of(item)
-        skip = None if sender is None else sender.transport
+        # One of another engine is nobody here.
+        skip = sender.transport if isinstance(sender, Session) else None
         dirty = self._dirty
         beside: list[PythonConnection] = []
         for group in self._groups(topic, namespace):
