@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from brokers import Broker
     from crosspeer import Message, Peer
     from crosspeer.core.outgoing import Outgoing
+    from crosspeer.core.presence import Attendee
 
 WITHIN = 20.0
 
@@ -86,6 +87,9 @@ class LonelySync:
 
     def interest(self, namespace: str, topic: str, begun: bool) -> None:
         self.interests.append((namespace, topic, begun))
+
+    def attend(self, namespace: str, topic: str, attendee: Attendee, present: bool) -> None:
+        """There is nobody to tell."""
 
     def disconnect(self, target: str | Mapping[str, Any], code: int, reason: str) -> None:
         """There is nobody to tell."""

@@ -13,6 +13,7 @@ from crosspeer.core.hub import Hub
 from crosspeer.core.limits import Limits
 from crosspeer.core.message import Message
 from crosspeer.core.peer import Peer
+from crosspeer.core.presence import Attendee, Presence
 from crosspeer.core.request import Request, Response
 from crosspeer.core.sse import SSE
 from crosspeer.core.upgrade import Upgrade
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SSE",
+    "Attendee",
     "CloseDetails",
     "CrosspeerError",
     "Deflate",
@@ -42,6 +44,7 @@ __all__ = [
     "MissingExtra",
     "Peer",
     "Position",
+    "Presence",
     "Recovery",
     "Replay",
     "Request",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
+from crosspeer import __version__
 from crosspeer.peerjs import BrokerLimits, PeerServer, Turn
 from crosspeer.server.logs import LEVELS, configure_logging
 from crosspeer.server.serve import serve
@@ -18,8 +19,6 @@ from crosspeer.server.server import BACKLOG, bind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from starlette.types import ASGIApp, Receive, Scope, Send
 
     Option = Callable[[Callable[..., None]], Callable[..., None]]
 
@@ -63,6 +62,7 @@ def _milliseconds(name: str, default: int, text: str) -> Option:
     return click.option(*name.split(), default=default, show_default=True, type=click.IntRange(min=1), help=text)
 
 
+@click.version_option(__version__, prog_name="crosspeer")
 @click.command(
     "peerserver", cls=_NpmCommand, context_settings={"ignore_unknown_options": True, "allow_extra_args": True}
 )
@@ -106,29 +106,21 @@ def peerserver(
     path = options["path"] if options["path"].startswith("/") else f"/{options['path']}"
     address, port = listener.getsockname()[:2]
     lines = _Lines()
+    start_line = f"Started PeerServer on {address}, port: {port}, path: {path}"
     server.on("connection", lambda client: lines.put(f"Client connected: {client.id}"))
     server.on("disconnect", lambda client: lines.put(f"Client disconnected: {client.id}"))
-    app = _Announced(server.http, lines, f"Started PeerServer on {address}, port: {port}, path: {path}")
     try:
-        serve(server.hub, http=app, sock=listener, ssl_certfile=sslcert, ssl_keyfile=sslkey)
+        serve(
+            server,
+            sock=listener,
+            ssl_certfile=sslcert,
+            ssl_keyfile=sslkey,
+            started=lambda _server: lines.put(start_line),
+        )
     except (OSError, RuntimeError, ValueError) as error:
         _fail(f"crosspeer: {error}")
     lines.put("Http server closed.")
     lines.close()
-
-
-class _Announced:
-    """An HTTP application that says when its server is there. The socket accepts connections by then."""
-
-    def __init__(self, app: ASGIApp, lines: _Lines, line: str) -> None:
-        self._app = app
-        self._lines = lines
-        self._line = line
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            self._lines.put(self._line)
-        await self._app(scope, receive, send)
 
 
 class _Lines:

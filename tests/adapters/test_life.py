@@ -158,6 +158,25 @@ async def test_a_message_larger_than_the_queue_passes_an_empty_one(server: str) 
         assert await client.receive() == data
 
 
+async def test_a_reader_that_leaves_with_much_unread_has_drained_nothing(server: str) -> None:
+    echo = Echo()
+    hub = Hub(echo, limits=Limits(max_queue_size=16 * 1024 * 1024))
+    async with running.SERVERS[server](hub) as url:
+        client = await running.dialer(url)()
+        await echo.wait_for("open")
+        (peer,) = hub.peers["/"]
+        for _ in range(10_000):
+            if peer.buffered_amount > 1024 * 1024:
+                break
+            peer.send(b"x" * 100_000)
+            await asyncio.sleep(0)
+        waiting = asyncio.create_task(peer.wait_for_drain())
+        client.terminate()
+        assert (await echo.wait_for("close")).code == 1006
+        await asyncio.wait_for(waiting, 5)
+        assert echo.of("drain") == []
+
+
 async def test_what_one_turn_sends_keeps_its_order(server: str) -> None:
     """Short and long ones: some leave at once, others wait for the reader."""
     sent = [str(number) * (1 + 30_000 * (number % 5 == 0)) for number in range(200)]

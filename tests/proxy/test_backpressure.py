@@ -201,7 +201,7 @@ async def test_the_limit_of_a_peers_queue_is_never_reached(server: Serve) -> Non
 
 async def test_an_upstream_that_never_reads_is_dropped_in_time() -> None:
     """Its close frame cannot be written: everything before it waits."""
-    recorder, gone = Recorder(), asyncio.Event()
+    recorder, is_open, gone = Recorder(), asyncio.Event(), asyncio.Event()
 
     async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(accepted(await reader.readuntil(b"\r\n\r\n")))
@@ -213,10 +213,11 @@ async def test_an_upstream_that_never_reads_is_dropped_in_time() -> None:
         gone.set()
 
     async with raw_upstream(behave) as url:
-        made = proxy(url, connect=small_dial)
+        made = proxy(url, connect=small_dial, on_upstream_open=lambda peer, url: is_open.set())
         hub = Hub(recorder, resolve=lambda request: made, limits=Limits(close_timeout=0.5))
         async with served(hub, "python") as front, Raw(front) as client:
             await client.upgrade()
+            await asyncio.wait_for(is_open.wait(), 10)
             for _ in range(2000):
                 client.send(frame(FIN | BINARY, message(0), key=b"\0\0\0\0"))
             (link,) = made._links.values()

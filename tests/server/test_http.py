@@ -59,12 +59,24 @@ async def running() -> AsyncIterator[tuple[Server, Application]]:
 async def test_requests_may_come_in_one_piece(running: tuple[Server, Application]) -> None:
     server, application = running
     async with Raw(server.url) as client:
-        client.send((HEAD % b"/a" + b"3\r\nabc\r\n0\r\nx: y\r\n\r\n") * 2)
+        client.send(b"POST /a HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 3\r\n\r\nabc" * 2)
         for _ in range(2):
             status, headers = await client.head()
             assert (status, headers.get("connection")) == (200, None)
             assert await client.reader.readexactly(4) == b"late"
         assert application.bodies == [b"abc", b"abc"]
+
+
+@pytest.mark.parametrize("end", [b"0\r\n\r\n", b"0\r\nx: y\r\n\r\n", b"0\r\n\n", b"0\r\nx: y\n\n", b"0\r\nx: y\n\r\n"])
+async def test_what_stands_behind_chunks_is_no_request(running: tuple[Server, Application], end: bytes) -> None:
+    """Row H9: not every server sees the same end there."""
+    server, application = running
+    async with Raw(server.url) as client:
+        client.send(HEAD % b"/a" + b"3\r\nabc\r\n" + end + HEAD % b"/smuggled" + b"0\r\n\r\n")
+        status, headers = await client.head()
+        assert (status, headers["connection"]) == (200, "close")
+        assert await client.ended() == b"late"
+        assert application.bodies == [b"abc"]
 
 
 async def test_a_body_that_breaks_before_its_answer_is_400(running: tuple[Server, Application]) -> None:

@@ -94,11 +94,11 @@ def test_a_silent_node_is_forgotten_within_fifteen_seconds() -> None:
     assert not members.heard(b"b", 5, 5.0)
     for wrong in (-1, True, "3", None, 1.5):
         assert not members.heard(b"c", wrong, 0.0)
-    members.forget(GONE_AFTER)
+    assert members.forget(GONE_AFTER) == []
     assert (len(members), members.peers) == (2, 8)
     # Whoever announces itself looks around at the same time.
     assert GONE_AFTER + ANNOUNCE_EVERY / 2 <= 15
-    members.forget(GONE_AFTER + 0.1)
+    assert members.forget(GONE_AFTER + 0.1) == [b"a"]
     assert (len(members), members.peers) == (1, 5)
     members.left(b"b")
     assert members.peers == 0

@@ -71,7 +71,7 @@ class Adapter:
         self, hooks: HooksLike | Hub, *, http: HTTPHandler | None = None, shutdown_timeout: float = 10.0
     ) -> None:
         self.hub: Final = as_hub(hooks)
-        self.tasks: Final = Tasks()
+        self._tasks: Final = Tasks()
         self._http = http
         self._shutdown_timeout = shutdown_timeout
 
@@ -149,7 +149,7 @@ class _Listener(WSListener):
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._transport = transport.underlying_transport
         self._sink = TransportSink(self._transport)
-        self._negotiation = self._adapter.tasks.start(self._negotiate(self._request(transport)))
+        self._negotiation = self._adapter._tasks.start(self._negotiate(self._request(transport)))
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         if self._ended:
@@ -199,7 +199,12 @@ class _Listener(WSListener):
         return request_of("GET", self._target, self._headers, client=peername, secure=transport.is_secure)
 
     async def _negotiate(self, request: Request) -> None:
-        answer = await negotiate(self._adapter.hub, request)
+        try:
+            answer = await negotiate(self._adapter.hub, request)
+        except Exception:
+            # Nobody else would answer.
+            self._transport.abort()
+            raise
         if not isinstance(answer, Accepted):
             self._transport.write(refusal(answer))
             self._transport.close()
@@ -255,7 +260,7 @@ class _Listener(WSListener):
         if self._ended or self._connection is None:
             return
         self._ended = True
-        self._adapter.tasks.start(self._connection.end())
+        self._adapter._tasks.start(self._connection.end())
         if not self._transport.is_closing():
             self._transport.resume_reading()
             timeout = self._adapter.hub.limits.close_timeout

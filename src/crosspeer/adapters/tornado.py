@@ -215,6 +215,8 @@ class _Stream:
     async def drain(self) -> None:
         if self.unsent > HIGH_WATER and self._written is not None:
             await asyncio.wait({self._written})
+        if self._stream.closed():
+            raise ConnectionResetError("the connection is lost")
 
     def write_eof(self) -> None:
         if isinstance(self._stream, SSLIOStream):

@@ -224,6 +224,8 @@ class _Channel:
 
     async def send(self, item: Outgoing) -> None:
         await self._connection.send(item.payload, text=item.is_text)
+        if self._connection.connection_lost_waiter.done():
+            raise ConnectionResetError("the connection is lost")
 
     def send_now(self, item: Outgoing) -> bool:
         connection = self._connection

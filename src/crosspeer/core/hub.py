@@ -24,6 +24,7 @@ from crosspeer.core.limits import Limits
 from crosspeer.core.origins import Origins, origin_check
 from crosspeer.core.outgoing import Outgoing, Sendable, outgoing
 from crosspeer.core.peers import Namespaces, PeerSet
+from crosspeer.core.presence import Attendance, Attendee, Presence
 from crosspeer.core.request import HUB_KEY, Request
 from crosspeer.core.sse import SSELike, as_sse
 from crosspeer.core.upgrade import Upgrade, as_upgrade, check_refusal
@@ -61,6 +62,7 @@ class Hub:
             any it is the server's to say: on a loopback address it answers to `localhost` and the like alone.
         sync: relays publications to other hubs: the URL of a backend, as `redis://localhost`, or one made by
             `crosspeer.sync`.
+        presence: topics whose subscribers may be known, by patterns: see `presence()`.
         history: topics to remember, by patterns as `chat/*`: see `Peer.subscribe`.
         compression: permessage-deflate for clients that offer it: True, or how in detail. `upgrade` has the last word
             about a single peer.
@@ -80,6 +82,7 @@ class Hub:
         allowed_hosts: Hosts = None,
         sync: Sync | str | None = None,
         history: Mapping[str, History] | None = None,
+        presence: Mapping[str, Presence] | None = None,
         compression: Deflate | bool = False,
         heartbeat: HeartbeatLike = None,
         sse: SSELike = True,
@@ -103,6 +106,8 @@ class Hub:
         self._host_allowed = host_check(allowed_hosts)
         self.history = Histories(history) if history else None
         """What topics remember, None if none does."""
+        self.attendance = Attendance(presence) if presence else None
+        """Who is in which topic, None if nobody is to know."""
         self.sync: Sync | None = None
         """The way to other hubs, None for a hub that is alone."""
         self._tables: dict[int, tuple[HooksLike, HookTable]] = {}
@@ -147,6 +152,16 @@ class Hub:
         """How many peers there are, those of other hubs included, as these said in the last seconds."""
         here = sum(map(len, self.peers.values()))
         return here if self.sync is None else here + self.sync.peers_elsewhere
+
+    def presence(self, topic: str, *, namespace: str) -> list[Attendee]:
+        """Who is subscribed to a topic in a namespace, on whatever node, with what the application says of them.
+
+        Raises:
+            ValueError: `Hub(presence=...)` does not name the topic.
+        """
+        if self.attendance is None or self.attendance.rule(topic) is None:
+            raise ValueError(f"nobody may know who is in {topic!r}: Hub(presence=...) names the topics where one may")
+        return self.attendance.of(topic, namespace)
 
     def send_to(self, peer_id: str, data: Sendable = None, *, compress: bool | None = None) -> None:
         """Send to one peer, wherever it is connected. Nothing happens if it is nowhere.
@@ -265,6 +280,11 @@ class Hub:
         """Whether publications have to be kept before they are delivered."""
         return self.history is not None
 
+    @property
+    def attends(self) -> bool:
+        """Whether somebody has to know of every subscription."""
+        return self.history is not None or self.attendance is not None
+
     def publish_beside(self, done: Fanout, topic: str, item: Outgoing, namespace: str) -> None:
         """Go on with a publication that an engine has made among its own subscribers."""
         for fanout in self._fanouts:
@@ -310,6 +330,8 @@ class Hub:
 
     def subscribed(self, peer: Peer, topic: str, since: Position | str | None, is_new: bool) -> Recovery | None:
         """Go on with a subscription: replay what the peer has missed."""
+        if is_new and self.attendance is not None and (attendee := self.attendance.join(peer, topic)) is not None:
+            self._tell(peer.namespace, topic, attendee, present=True)
         log = None if self.history is None else self.history.log(peer.namespace, topic)
         if log is None or self.history is None:
             self.require_no(since, topic)
@@ -323,6 +345,15 @@ class Hub:
         for item in missed:
             peer.send(item.data, compress=item.compress)
         return Recovery(recovered=True, position=log.position, replayed=len(missed))
+
+    def unsubscribed(self, peer: Peer, topic: str) -> None:
+        """Go on with the end of a subscription."""
+        if self.attendance is not None and (attendee := self.attendance.part(peer, topic)) is not None:
+            self._tell(peer.namespace, topic, attendee, present=False)
+
+    def _tell(self, namespace: str, topic: str, attendee: Attendee, *, present: bool) -> None:
+        if self.sync is not None:
+            self.sync.attend(namespace, topic, attendee, present)
 
     def require_no(self, since: object, topic: str) -> None:
         """Raise for a position in a topic that has none."""

@@ -109,7 +109,7 @@ class Peer(metaclass=ABCMeta):  # noqa: B024 - for `register`
             ValueError: an empty name, or one with control characters; `since` for a topic without history.
         """
         hub = self._session.hub
-        if hub.history is None:
+        if not hub.attends:
             hub.require_no(since, topic)
             self._session.subscribe(topic)
             return None

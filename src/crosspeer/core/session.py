@@ -245,6 +245,7 @@ class Session:
         if topic in self.topics:
             self.topics.discard(topic)
             self.fanout.discard(topic, self)
+            self.hub.unsubscribed(self.peer, topic)
 
     # Inside.
 
@@ -258,6 +259,7 @@ class Session:
         """Leave the index; `topics` stays, so that `close` still knows where to say goodbye."""
         for topic in self.topics:
             self.fanout.discard(topic, self)
+            self.hub.unsubscribed(self.peer, topic)
 
     def _drain(self, peer: Peer) -> Any:
         self._drain_waits = False

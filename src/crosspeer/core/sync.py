@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from crosspeer.core.hub import Hub
     from crosspeer.core.outgoing import Outgoing
+    from crosspeer.core.presence import Attendee
 
 
 class Sync(Protocol):
@@ -33,6 +34,10 @@ class Sync(Protocol):
     @property
     def peers_elsewhere(self) -> int:
         """How many peers the other hubs have, as they last said."""
+        ...
+
+    def attend(self, namespace: str, topic: str, attendee: Attendee, present: bool) -> None:
+        """Tell the others that someone is in a topic now, or not any more."""
         ...
 
     def disconnect(self, target: str | Mapping[str, Any], code: int, reason: str) -> None:

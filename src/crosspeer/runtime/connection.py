@@ -236,6 +236,7 @@ class Connection:
         except Exception as error:
             logger.debug("sending to peer %s ended", self._session.peer, exc_info=error)
             outbox.clear()
+            self._held_since = None
         finally:
             self.taken = 0
             self._pump = None

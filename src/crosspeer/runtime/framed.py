@@ -41,7 +41,7 @@ LOST: Final = CloseDetails(CloseCode.ABNORMAL, "", was_clean=False)
 
 
 class Sink(Protocol):
-    """The outgoing bytes of one connection, as a server takes them. None of the methods may raise."""
+    """The outgoing bytes of one connection, as a server takes them. Only `drain` may raise."""
 
     @property
     def unsent(self) -> int:
@@ -53,7 +53,11 @@ class Sink(Protocol):
         ...
 
     async def drain(self) -> None:
-        """Wait while more than `HIGH_WATER` is unsent and the connection is there."""
+        """Wait while more than `HIGH_WATER` is unsent.
+
+        Raises:
+            ConnectionResetError: the connection is lost.
+        """
         ...
 
     def write_eof(self) -> None:

@@ -32,6 +32,8 @@ class TransportSink:
 
     async def drain(self) -> None:
         await self._writable.wait()
+        if self._transport.is_closing():
+            raise ConnectionResetError("the connection is lost")
 
     def write_eof(self) -> None:
         if self._transport.is_closing():

@@ -6,6 +6,7 @@ import socket
 from typing import TYPE_CHECKING, Any, Final
 
 import h11
+from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from crosspeer.core.hosts import HOSTS_KEY
@@ -70,6 +71,9 @@ class HTTPProtocol(H11Protocol):
         scope[HOSTS_KEY] = self._hosts
         scope["extensions"] = {HTTP_CONTROL: self}
         self._at_shutdown = None
+        if any(name == b"transfer-encoding" for name, _ in self.headers):
+            # h11 lets a bare LF end the last chunk: where that is may be read in two ways, so nothing comes behind it.
+            self.cycle.default_headers = [*self.cycle.default_headers, CLOSE_HEADER]
         await self._application(scope, receive, send)
 
     # What uvicorn does otherwise.

@@ -7,7 +7,7 @@ import inspect
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
 
 from crosspeer.adapters.asgi import Adapter
 from crosspeer.core.errors import CrosspeerError
@@ -21,7 +21,15 @@ if TYPE_CHECKING:
 
 _PROJECT_FILES: Final = ("pyproject.toml", "setup.py", "manage.py", ".git", ".venv")
 
-Target: TypeAlias = "HooksLike | Hub | Routes | ASGIApp"
+
+class Bundle(Protocol):
+    """What is more than hooks, as a `PeerServer` is: it brings its own application."""
+
+    @property
+    def asgi(self) -> ASGIApp: ...
+
+
+Target: TypeAlias = "HooksLike | Hub | Routes | ASGIApp | Bundle"
 
 
 class TargetError(CrosspeerError):
@@ -35,7 +43,6 @@ def application(target: object, http: ASGIApp | None = None) -> Adapter | ASGIAp
         TypeError: it is nothing that can be served.
     """
     if isinstance(carried := getattr(target, "asgi", None), Adapter):
-        # What is more than hooks, as a `PeerServer` is, brings its own application.
         target = carried
     if isinstance(target, Routes):
         return Adapter(Hub(resolve=target.resolve, namespace=target.namespace), http=http or target)

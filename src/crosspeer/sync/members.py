@@ -37,9 +37,15 @@ class Members:
     def left(self, node: bytes) -> None:
         self._members.pop(node, None)
 
-    def forget(self, now: float) -> None:
-        """Leave out who has been silent for too long."""
-        self._members = {node: it for node, it in self._members.items() if now - it.heard_at <= GONE_AFTER}
+    def forget(self, now: float) -> list[bytes]:
+        """Leave out who has been silent for too long, and say who that is."""
+        gone = [node for node, member in self._members.items() if now - member.heard_at > GONE_AFTER]
+        for node in gone:
+            del self._members[node]
+        return gone
+
+    def all(self) -> list[bytes]:
+        return list(self._members)
 
     @property
     def peers(self) -> int:

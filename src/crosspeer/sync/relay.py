@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from crosspeer.core.outgoing import Outgoing
+from crosspeer.core.presence import Attendee
 from crosspeer.sync.link import Link
 from crosspeer.sync.members import ANNOUNCE_EVERY, Members
 from crosspeer.wire.closing import check_close
@@ -39,6 +40,8 @@ logger = logging.getLogger("crosspeer")
 ENVELOPE: Final = 64
 """Bytes that an envelope adds, generously."""
 _PREFIX: Final = re.compile(r"[A-Za-z0-9_-]{1,24}\Z")
+ROWS: Final = 40
+"""Attendees of a note: as many as fit, with the longest info that each may have."""
 FIRST_CONNECTION: Final = 3.0
 """Seconds that `start` waits for the backplane. Then the hub serves its own peers, and the rest comes when it can."""
 
@@ -144,6 +147,13 @@ class Relay:
         """How many nodes there are, this one included."""
         return 1 + len(self._members)
 
+    def attend(self, namespace: str, topic: str, attendee: Attendee, present: bool) -> None:
+        if self._crossws is None:
+            row = (
+                [namespace, topic, attendee.peer_id, attendee.info] if present else [namespace, topic, attendee.peer_id]
+            )
+            self._say({"do": "attend", "rows": [row]})
+
     def disconnect(self, target: str | Mapping[str, Any], code: int, reason: str) -> None:
         meant = {"peer": target} if isinstance(target, str) else {"where": dict(target)}
         self._say({"do": "disconnect", **meant, "code": code, "reason": reason})
@@ -163,6 +173,8 @@ class Relay:
         if self._announcing is not None:
             self._announcing.cancel()
             self._announcing = None
+        for node in self._members.all():
+            self._forget(node)
         self._members = Members()
         if link is not None:
             self._flush_to(link)
@@ -217,12 +229,38 @@ class Relay:
         if self._link is None or self._hub is None:
             return
         loop = asyncio.get_running_loop()
-        self._members.forget(loop.time())
+        for node in self._members.forget(loop.time()):
+            self._forget(node)
         if self.is_up:
             self._say({"do": "here", "peers": sum(map(len, self._hub.peers.values()))})
         if self._announcing is not None:
             self._announcing.cancel()
         self._announcing = loop.call_later(ANNOUNCE_EVERY, self._announce)
+
+    def _tell_all(self) -> None:
+        """Tell who is here, to a node that was not there when they came."""
+        if self._hub is None or self._hub.attendance is None:
+            return
+        rows = [[namespace, topic, *attendee] for namespace, topic, attendee in self._hub.attendance.here()]
+        for at in range(0, len(rows), ROWS):
+            self._say({"do": "attend", "rows": rows[at : at + ROWS]})
+
+    def _forget(self, node: bytes) -> None:
+        if self._hub is not None and self._hub.attendance is not None:
+            self._hub.attendance.forget(node)
+
+    def _attended(self, node: bytes, rows: list[Any]) -> None:
+        attendance = None if self._hub is None else self._hub.attendance
+        if attendance is None:
+            return
+        for row in rows:
+            match row:
+                case [str(namespace), str(topic), str(peer_id), info]:
+                    attendance.joined_elsewhere(node, namespace, topic, Attendee(peer_id, info))
+                case [str(namespace), str(topic), str(peer_id)]:
+                    attendance.left_elsewhere(node, namespace, topic, peer_id)
+                case _:
+                    raise EnvelopeError("an attendee that means nothing")
 
     def _say(self, note: dict[str, Any]) -> None:
         """Tell all nodes. crossws's envelope has no words for it."""
@@ -233,33 +271,31 @@ class Relay:
             raise ValueError(f"a note of {len(data)} bytes is too big for the other nodes")
         self._started().publish(self._everywhere, data)
 
-    def _heard(self, node: bytes, note: Any) -> None:
+    def _heard(self, hub: Hub, node: bytes, note: Any) -> None:
         """What another node says. It is untrusted, so every field is looked at before it is used."""
-        hub = self._hub
         match note:
             case {"do": "here", "peers": peers}:
                 if self._members.heard(node, peers, asyncio.get_running_loop().time()):
-                    # Who is new knows nobody yet.
+                    # Who is new knows nobody yet, and we do not know who is there.
                     self._announce()
+                    self._say({"do": "ask", "of": node.hex()})
+            case {"do": "ask", "of": str(asked)}:
+                if asked == self.node.hex:
+                    self._tell_all()
             case {"do": "leave"}:
                 self._members.left(node)
-            case {"do": "disconnect", "peer": str(target), "code": int(code), "reason": str(reason)} if hub:
-                hub.disconnect_here(target, *checked(code, reason))
-            case {"do": "disconnect", "where": dict(target), "code": int(code), "reason": str(reason)} if hub:
-                hub.disconnect_here(target, *checked(code, reason))
-            case {"do": "send", "peer": str(target), "text": str(text)} if hub:
-                hub.send_here(target, Outgoing(text))
-            case {"do": "send", "peer": str(target), "binary": str(text)} if hub:
-                hub.send_here(target, Outgoing(base64.b64decode(text, validate=True)))
+                self._forget(node)
+            case {"do": "attend", "rows": list(rows)}:
+                self._attended(node, rows)
             case _:
-                raise EnvelopeError("a note that means nothing")
+                _obey(hub, note)
 
     def _receive(self, channel: str, data: bytes) -> None:
         hub = self._hub
         if hub is None:
             return
         try:
-            publications = self._read(channel, data, hub.limits.max_message_size)
+            publications = self._read(hub, channel, data)
         except ValueError as error:
             self.counts.refused += 1
             logger.debug("an envelope on %r was dropped: %s", channel, error)
@@ -271,7 +307,8 @@ class Relay:
             except Exception as error:
                 logger.error("a publication to %r was not delivered", topic, exc_info=error)
 
-    def _read(self, channel: str, data: bytes, most: int) -> list[Publication]:
+    def _read(self, hub: Hub, channel: str, data: bytes) -> list[Publication]:
+        most = hub.limits.max_message_size
         if self._crossws is not None:
             node, publication = decode_crossws(data, most)
             return [] if node == str(self.node) else [publication]
@@ -281,7 +318,7 @@ class Relay:
         if envelope.note is not None:
             if channel != self._everywhere:
                 raise EnvelopeError("a note on the channel of a topic")
-            self._heard(envelope.node, envelope.note)
+            self._heard(hub, envelope.node, envelope.note)
         for publication in envelope.publications:
             if self._channel(publication.namespace, publication.topic) != channel:
                 raise EnvelopeError("a publication on the channel of another topic")
@@ -301,11 +338,22 @@ def _parts(entries: list[bytes], most: int) -> list[list[bytes]]:
     return parts
 
 
-def checked(code: int, reason: str) -> tuple[int, str]:
-    """A close code and a reason that another node asks for.
+def _obey(hub: Hub, note: Any) -> None:
+    """What another node wants of peers that may be here.
 
     Raises:
-        ValueError: they must not be sent.
+        ValueError: it is nothing that one can want.
     """
-    check_close(code, reason)
-    return code, reason
+    match note:
+        case {"do": "disconnect", "peer": str(target), "code": int(code), "reason": str(reason)}:
+            check_close(code, reason)
+            hub.disconnect_here(target, code, reason)
+        case {"do": "disconnect", "where": dict(target), "code": int(code), "reason": str(reason)}:
+            check_close(code, reason)
+            hub.disconnect_here(target, code, reason)
+        case {"do": "send", "peer": str(target), "text": str(text)}:
+            hub.send_here(target, Outgoing(text))
+        case {"do": "send", "peer": str(target), "binary": str(text)}:
+            hub.send_here(target, Outgoing(base64.b64decode(text, validate=True)))
+        case _:
+            raise EnvelopeError("a note that means nothing")

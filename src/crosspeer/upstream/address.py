@@ -71,7 +71,7 @@ def address_of(target: str | URL) -> Address:
         raise ValueError("the target names no host")
     return Address(
         secure=url.scheme == "wss",
-        host=_ascii(url.hostname),
+        host=_ascii(url.hostname).removesuffix("."),
         port=DEFAULT_PORT[url.scheme] if port is None else port,
         resource=(quote(url.path, safe=_SAFE) or "/") + query,
         credentials=None if url.username is None else (url.username, url.password or ""),

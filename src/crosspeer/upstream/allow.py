@@ -82,5 +82,6 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
     """Whether an address is one of the open Internet's, and stands for no other one that is not."""
     if not address.is_global or address.is_reserved or address.is_multicast:
         return False
-    behind = address.sixtofour if isinstance(address, IPv6Address) else None
-    return behind is None or is_public(behind)
+    if isinstance(address, IPv4Address):
+        return True
+    return not address.is_site_local and (address.sixtofour is None or is_public(address.sixtofour))

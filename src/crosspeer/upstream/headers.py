@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from crosspeer.core.upgrade import TOKEN, HeadersLike, Upgrade
+from crosspeer.core.upgrade import TOKEN, HeadersLike, Upgrade, as_upgrade
 from crosspeer.wire.closing import MAX_REASON_BYTES, CloseCode, may_be_received
 
 if TYPE_CHECKING:
@@ -40,17 +40,14 @@ def forwarded(headers: HeadersLike | None) -> list[tuple[str, str]]:
     """The headers without those that belong to the connection they came on, also by their own `Connection` header.
 
     Raises:
-        ValueError: a name is no token.
+        ValueError: a name is no token, or a value has control characters.
     """
     pairs = Upgrade(headers=headers).header_pairs
     named = {
         name.strip().lower() for known, value in pairs if known.lower() == "connection" for name in value.split(",")
     }
     kept = [(name, value) for name, value in pairs if name.lower() not in _OF_THE_HOP | named]
-    for name, _ in kept:
-        if not TOKEN.match(name):
-            raise ValueError(f"{name!r} is no header name")
-    return kept
+    return as_upgrade(Upgrade(headers=kept)).header_pairs
 
 
 def echoed_protocol(offered: list[str]) -> str | None:

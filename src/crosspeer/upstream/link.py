@@ -81,12 +81,12 @@ class Link:
             return None
         return self._send(data)
 
-    def leave(self, details: CloseDetails) -> Awaitable[object]:
+    def leave(self, details: CloseDetails) -> Awaitable[None]:
         """The peer is gone: tell the upstream, and be gone too. Cancelling what is returned stops the waiting alone."""
         if self._idle is not None:
             self._idle.stop()
         self._finish("client", details.code, details.reason)
-        return asyncio.wait({self._tasks.start(self._tell_the_end())})
+        return asyncio.shield(self._tasks.start(self._tell_the_end()))
 
     # The life of the upstream.
 

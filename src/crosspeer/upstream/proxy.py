@@ -50,7 +50,7 @@ class Proxy(Hooks):
     def pong(self, peer: Peer, data: bytes) -> None:
         self._links[peer].heard()
 
-    def close(self, peer: Peer, details: CloseDetails) -> Awaitable[Any] | None:
+    def close(self, peer: Peer, details: CloseDetails) -> Awaitable[None] | None:
         link = self._links.pop(peer, None)
         return None if link is None else link.leave(details)
 

@@ -46,30 +46,12 @@ class BadMessage(ValueError):
     """A frame that holds no message. The text is meant for its sender."""
 
 
-class Signal:
-    """One message of a client, as far as a broker looks at it."""
-
-    __slots__ = ("body", "dst", "payload", "type")
-
-    def __init__(self, body: dict[str, Any], kind: Any, dst: Any, payload: str | None) -> None:
-        self.body = body
-        """All of it, parsed."""
-        self.type = kind
-        self.dst = dst
-        self.payload = payload
-        """The JSON text of its payload, None if it has none."""
-
-    def relayed(self, src: str) -> str:
-        """The message as its receiver gets it: of this sender, and without what else stood in it.
-
-        The type and both ids have to be checked before.
-        """
-        head = f'{{"type":"{self.type}","src":"{src}","dst":"{self.dst}"'
-        return head + "}" if self.payload is None else f'{head},"payload":{self.payload}}}'
+Signal = tuple[dict[str, Any], Any, Any, str | None]
+"""One message of a client, as far as a broker looks at it: all of it, its type, its dst, the text of its payload."""
 
 
 def parse(data: str | bytes) -> Signal:
-    """Read a client's frame.
+    """Read a client's frame. The text of the payload is None if it has none.
 
     Raises:
         BadMessage: it is no JSON object, nested too deeply for Python, or has a number that JSON cannot hold.
@@ -88,7 +70,23 @@ def parse(data: str | bytes) -> Signal:
     if not isinstance(body, dict):
         raise BadMessage("not a JSON object")
     kind, dst = body.get("type"), body.get("dst")
-    return Signal(body, kind, dst, _payload(text, body, kind, dst))
+    if len(body) == 3:
+        # The form in which `peerjs` writes. All of it is JSON with no other keys, so what stands between is the
+        # payload; a key that comes twice has the same value at both ends.
+        head, tail = f'{{"type":"{kind}","payload":', f',"dst":"{dst}"}}'
+        if text.startswith(head) and text.endswith(tail) and "payload" in body:
+            return body, kind, dst, text[len(head) : -len(tail)]
+    return body, kind, dst, _payload(body)
+
+
+def relayed(kind: str, src: str, dst: str, payload: str | None) -> str:
+    """A message as its receiver gets it: of this sender, and without what else stood in it.
+
+    The type and both ids have to be checked before.
+    """
+    if payload is None:
+        return f'{{"type":"{kind}","src":"{src}","dst":"{dst}"}}'
+    return f'{{"type":"{kind}","src":"{src}","dst":"{dst}","payload":{payload}}}'
 
 
 def is_valid_id(text: str) -> bool:
@@ -111,14 +109,8 @@ def leave_text(gone: str, to: str) -> str:
     return _write({"type": LEAVE, "src": gone, "dst": to})
 
 
-def _payload(text: str, body: dict[str, Any], kind: Any, dst: Any) -> str | None:
-    """The text of the payload, as it was written wherever that can be seen at once."""
-    # The form in which `peerjs` writes. All of it is JSON with no other keys, so what stands between is the payload;
-    # a key that comes twice has the same value at both ends.
-    if len(body) == 3 and "payload" in body:
-        head, tail = f'{{"type":"{kind}","payload":', f',"dst":"{dst}"}}'
-        if text.startswith(head) and text.endswith(tail):
-            return text[len(head) : -len(tail)]
+def _payload(body: dict[str, Any]) -> str | None:
+    """The payload, written anew: somebody else's client puts its keys in an order of its own."""
     if "payload" not in body:
         return None
     try:
@@ -131,5 +123,6 @@ def _refuse_constant(name: str) -> NoReturn:
     raise BadMessage(f"{name} is no JSON")
 
 
-_scan: Final = json.JSONDecoder(parse_constant=_refuse_constant).scan_once
+_decoder: Final[Any] = json.JSONDecoder(parse_constant=_refuse_constant)
+_scan: Final = _decoder.scan_once
 _write: Final = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode

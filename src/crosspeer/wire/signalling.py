@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
-from crosspeer.wire.peerjs import ANSWER, CANDIDATE, OFFER, BadMessage, parse
+from crosspeer.wire.peerjs import ANSWER, CANDIDATE, OFFER, BadMessage
 
 INVALID_KEY: Final = "INVALID-KEY"
 """No broker of today sends it; clients still understand it."""
@@ -51,7 +51,12 @@ def read(frame: str | bytes) -> Message:
     Raises:
         BadMessage: it holds no message.
     """
-    body = parse(frame).body
+    try:
+        body = json.loads(frame)
+    except (ValueError, RecursionError):
+        raise BadMessage("not JSON") from None
+    if not isinstance(body, dict):
+        raise BadMessage("not a JSON object")
     kind, src, payload = body.get("type"), body.get("src"), body.get("payload")
     if not isinstance(kind, str):
         raise BadMessage("a message without a type")

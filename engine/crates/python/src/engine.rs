@@ -38,6 +38,8 @@ pub struct Engine {
     relays: Cell<bool>,
     /// Publications are kept before they are delivered, which Python does.
     pub remembers: Cell<bool>,
+    /// Python wants to know of every subscription.
+    pub attends: Cell<bool>,
     polling: Cell<bool>,
     started: Instant,
 }
@@ -78,6 +80,7 @@ impl Engine {
             others: RefCell::new(Vec::new()),
             relays: Cell::new(false),
             remembers: Cell::new(false),
+            attends: Cell::new(false),
             polling: Cell::new(false),
             started: Instant::now(),
         })
@@ -226,9 +229,10 @@ impl Engine {
     }
 
     /// Where publications go besides: the indexes of other fan-outs, and whether the hub relays.
-    fn share(&self, others: Vec<Py<PyDict>>, relays: bool, remembers: bool) {
+    fn share(&self, others: Vec<Py<PyDict>>, relays: bool, remembers: bool, attends: bool) {
         *self.others.borrow_mut() = others;
         self.remembers.set(remembers);
+        self.attends.set(attends);
         self.relays.set(relays);
     }
 

@@ -198,16 +198,21 @@ impl Peer {
             }
         };
         engine.want_flush(py)?;
-        if !engine.remembers.get() && since.is_none() {
+        if !engine.attends.get() && since.is_none() {
             return Ok(None);
         }
         this.glue(py).call_method1(intern!(py, "subscribed"), (slf, topic, since, is_new)).map(Some)
     }
 
-    fn unsubscribe(&self, py: Python<'_>, topic: &str) -> PyResult<()> {
-        if self.state.get() == OPEN {
-            self.engine.get().core.borrow_mut().topics.unsubscribe(self.key.index, topic);
-            self.engine.get().want_flush(py)?;
+    fn unsubscribe(slf: &Bound<'_, Self>, topic: &str) -> PyResult<()> {
+        let (py, this) = (slf.py(), slf.get());
+        let engine = this.engine.get();
+        if this.state.get() == OPEN {
+            let was_there = engine.core.borrow_mut().topics.unsubscribe(this.key.index, topic);
+            engine.want_flush(py)?;
+            if was_there && engine.attends.get() {
+                this.glue(py).call_method1(intern!(py, "unsubscribed"), (slf, topic))?;
+            }
         }
         Ok(())
     }

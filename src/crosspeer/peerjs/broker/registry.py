@@ -107,9 +107,8 @@ class Registry:
     def __init__(self) -> None:
         self._clients: dict[str, Client] = {}
         self._of_address: Counter[str] = Counter()
-
-    def get(self, id: str) -> Client | None:
-        return self._clients.get(id)
+        self.get = self._clients.get
+        """The client of an id, None if nobody has it."""
 
     def add(self, client: Client) -> None:
         self._clients[client.id] = client

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from crosspeer.peerjs.broker.state import logger
 from crosspeer.wire.closing import CloseCode
@@ -21,6 +21,7 @@ from crosspeer.wire.peerjs import (
     is_valid_id,
     leave_text,
     parse,
+    relayed,
 )
 
 if TYPE_CHECKING:
@@ -40,21 +41,27 @@ class Relay:
         self._state = state
         self._limits = state.limits
         self._authorize = state.options.authorize
+        # Looked up once: these are asked for every message.
+        self._events = state.events
+        self._now = state.clock.time
+        self._heard = state.heard
+        self._find = state.registry.get
+        self._relayed = state.metrics.relayed
+        self._memory = state.limits.contact_time
 
     def receive(self, client: Client, data: str | bytes) -> Awaitable[None] | None:
         """A frame of a registered client. What is returned has to be awaited before its next one."""
-        state = self._state
-        now = state.clock.time()
-        state.heard(client, now)
-        if data == HEARTBEAT_TEXT and not state.events.has_message:
+        now = self._now()
+        self._heard(client, now)
+        if data == HEARTBEAT_TEXT and not self._events.has_message:
             self._say_more(client, now)
             return None
         try:
             signal = parse(data)
         except BadMessage as error:
             return self._bad(client, error)
-        if state.events.has_message:
-            waiting = state.events.emit("message", client, {**signal.body, "src": client.id})
+        if self._events.has_message:
+            waiting = self._events.emit("message", client, {**signal[0], "src": client.id})
             if waiting is not None:
                 return self._handle_after(waiting, client, signal)
         return self._handle(client, signal, now)
@@ -63,107 +70,108 @@ class Relay:
 
     async def _handle_after(self, waiting: Awaitable[None], client: Client, signal: Signal) -> None:
         await waiting
-        again = self._handle(client, signal, self._state.clock.time())
+        again = self._handle(client, signal, self._now())
         if again is not None:
             await again
 
     def _handle(self, client: Client, signal: Signal, now: float) -> Awaitable[None] | None:
-        kind = signal.type
+        body, kind, dst, payload = signal
+        if isinstance(kind, str) and (kind in SIGNALS or kind in PARTINGS):
+            if client.is_registered and isinstance(dst, str) and dst:
+                if len(body) > 3 and body.get("src", client.id) != client.id:
+                    self._state.metrics.refused["forged source"] += 1
+                return self._relay(client, kind, dst, payload, now)
+            return self._cannot_relay(client, kind, dst)
         if kind == HEARTBEAT or kind is None:
             # Some clients have signs of life of their own making, without a type.
             self._say_more(client, now)
-        elif not isinstance(kind, str) or (kind not in SIGNALS and kind not in PARTINGS):
+        else:
             self._refuse(client, "unknown type", "unknown message type")
-        elif kind == LEAVE and signal.dst is None:
+        return None
+
+    def _cannot_relay(self, client: Client, kind: str, dst: Any) -> Awaitable[None] | None:
+        if kind == LEAVE and dst is None:
             return self._state.leave(client)
-        elif not client.is_registered:
-            self._refuse(client, "not registered", "this id has left")
-        elif not isinstance(signal.dst, str) or not signal.dst:
+        if client.is_registered:
             self._refuse(client, "no destination", "dst is not the id of a peer")
         else:
-            return self._relay(client, signal, now)
+            self._refuse(client, "not registered", "this id has left")
         return None
 
-    def _relay(self, client: Client, signal: Signal, now: float) -> Awaitable[None] | None:
-        if signal.body.get("src", client.id) != client.id:
-            self._state.metrics.refused["forged source"] += 1
+    def _relay(self, client: Client, kind: str, dst: str, payload: str | None, now: float) -> Awaitable[None] | None:
         if not client.may_relay(self._limits, now):
             self._refuse(client, "too many messages", "too many messages, try later")
-            return None
-        since = now - self._limits.contact_time
-        if not client.knows(signal.dst, since):
-            if signal.type in PARTINGS:
-                # No error: clients of old say goodbye long after their last message.
-                self._state.refused("stranger", client.id, client.address)
-                return None
-            if not client.may_meet(self._limits, now):
-                self._refuse(client, "too many peers", "too many peers, try later")
-                return None
-        if self._authorize is not None:
-            return self._ask(client, signal)
-        self._deliver(client, signal, now)
+        elif not client.knows(dst, now - self._memory) and kind in PARTINGS:
+            # No error: clients of old say goodbye long after their last message.
+            self._state.refused("stranger", client.id, client.address)
+        elif not client.knows(dst, now - self._memory) and not client.may_meet(self._limits, now):
+            self._refuse(client, "too many peers", "too many peers, try later")
+        elif self._authorize is None:
+            self._deliver(client, kind, dst, payload, now)
+        else:
+            return self._ask(client, kind, dst, payload)
         return None
 
-    def _ask(self, client: Client, signal: Signal) -> Awaitable[None] | None:
+    def _ask(self, client: Client, kind: str, dst: str, payload: str | None) -> Awaitable[None] | None:
         """Ask the application. Its failure is no permission."""
         assert self._authorize is not None
         try:
-            answer = self._authorize(client.id, signal.dst, signal.type)
+            answer = self._authorize(client.id, dst, kind)
         except Exception as error:
             logger.error("authorize failed", exc_info=error)
             answer = False
         if isawaitable(answer):
-            return self._act_after(answer, client, signal)
-        self._act(client, signal, bool(answer))
+            return self._act_after(answer, client, kind, dst, payload)
+        self._act(client, kind, dst, payload, bool(answer))
         return None
 
-    async def _act_after(self, answer: Awaitable[bool], client: Client, signal: Signal) -> None:
+    async def _act_after(
+        self, answer: Awaitable[bool], client: Client, kind: str, dst: str, payload: str | None
+    ) -> None:
         try:
             allowed = bool(await answer)
         except Exception as error:
             logger.error("authorize failed", exc_info=error)
             allowed = False
         if client.is_registered:
-            self._act(client, signal, allowed)
+            self._act(client, kind, dst, payload, allowed)
 
-    def _act(self, client: Client, signal: Signal, allowed: bool) -> None:
-        now = self._state.clock.time()
+    def _act(self, client: Client, kind: str, dst: str, payload: str | None, allowed: bool) -> None:
+        now = self._now()
         if allowed:
-            self._deliver(client, signal, now)
+            self._deliver(client, kind, dst, payload, now)
             return
         self._state.refused("not authorized", client.id, client.address)
-        if signal.type == OFFER:
+        if kind == OFFER:
             # As if there were no such peer: a browser takes an error for the end of its broker.
-            self._state.expire(signal.dst, client.id, now)
+            self._state.expire(dst, client.id, now)
 
-    def _deliver(self, client: Client, signal: Signal, now: float) -> None:
-        state = self._state
-        other = state.registry.get(signal.dst)
+    def _deliver(self, client: Client, kind: str, dst: str, payload: str | None, now: float) -> None:
+        other = self._find(dst)
         if other is None:
-            self._park(client, signal, now)
+            self._park(client, kind, dst, payload, now)
         elif other.peer.buffered_amount and not other.is_reachable:
             # Only one that is held up can be about to end without our doing.
-            client.send(leave_text(other.id, client.id))
+            client.send(leave_text(dst, client.id))
         else:
-            other.peer.send(signal.relayed(client.id))
-            since = now - self._limits.contact_time
-            client.met(other.id, now, since)
-            other.met(client.id, now, since)
-            state.metrics.relayed[signal.type] += 1
+            other.peer.send(relayed(kind, client.id, dst, payload))
+            client.met(dst, now, now - self._memory)
+            other.met(client.id, now, now - self._memory)
+            self._relayed[kind] += 1
 
-    def _park(self, client: Client, signal: Signal, now: float) -> None:
-        state, dst = self._state, signal.dst
-        if signal.type in PARTINGS:
+    def _park(self, client: Client, kind: str, dst: str, payload: str | None, now: float) -> None:
+        state = self._state
+        if kind in PARTINGS:
             return
-        if signal.type != CANDIDATE:
+        if kind != CANDIDATE:
             state.queues.untell(client.id, dst)
         elif state.queues.was_told(client.id, dst, now):
             return
         if not is_valid_id(dst):
             # Nobody will ever have it.
             state.expire(dst, client.id, now)
-        elif state.park(client, dst, signal.type, signal.relayed(client.id), now):
-            client.met(dst, now, now - self._limits.contact_time)
+        elif state.park(client, dst, kind, relayed(kind, client.id, dst, payload), now):
+            client.met(dst, now, now - self._memory)
         else:
             state.refused("no room to wait", client.id, client.address)
             state.expire(dst, client.id, now)
@@ -175,7 +183,7 @@ class Relay:
 
     def _bad(self, client: Client, error: BadMessage) -> Awaitable[None] | None:
         self._refuse(client, "bad message", f"bad message: {error}")
-        return self._state.events.emit("error", error)
+        return self._events.emit("error", error)
 
     def _refuse(self, client: Client, reason: str, message: str) -> None:
         """Tell a client what was wrong. One that does not stop is not listened to for ever."""

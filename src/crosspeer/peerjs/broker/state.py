@@ -37,6 +37,8 @@ class State:
         self.metrics = Metrics(lambda: len(self.registry), lambda: (self.queues.messages, self.queues.size))
         self.events = Events()
         self._pulses: Pulses[Client] = Pulses(_heartbeat(options.alive_timeout))
+        self.heard = self._pulses.heard
+        """To be called with a client that gives a sign of life, and the time."""
         self._pulses_due: float | None = None
         self._alarm = Alarm(clock, self._look)
         self._tasks = Tasks()
@@ -60,10 +62,6 @@ class State:
             self._pulses_due = None
             self._alarm.set(self.queues.due(self.clock.time()))
         return self.events.emit("disconnect", client)
-
-    def heard(self, client: Client, now: float) -> None:
-        """A client gave a sign of life."""
-        self._pulses.heard(client, now)
 
     def park(self, client: Client, dst: str, kind: str, text: str, now: float) -> bool:
         """Keep a message for a peer that is not there. False: there is no room."""

@@ -28,19 +28,25 @@ _ending = Tasks()
 class Provider(Protocol):
     """What a connection needs of the peer that it belongs to."""
 
-    id: str | None
     options: Options
     log: Log
 
+    @property
+    def id(self) -> str | None: ...
+
     def _signal(self, text: str) -> None:
         """Send a message to the broker."""
+        ...
+
+    def _opened(self, connection: BaseConnection) -> None:
+        """The connection is open."""
         ...
 
     def _forget(self, connection: BaseConnection) -> None:
         """The connection has ended."""
         ...
 
-    def _report(self, error: PeerError) -> None:
+    def _report(self, error: PeerError) -> PeerError:
         """Something went wrong that PeerJS tells by the `error` event of the peer."""
         ...
 
@@ -76,7 +82,9 @@ class BaseConnection(Emitter):
         self._id = provider.id
         self._provider = provider
         self._is_ended = False
+        self._is_incoming = offer is not None
         self._settled = asyncio.Event()
+        self._over = asyncio.Event()
         self._freed = Later()
         self._negotiator = Negotiator(self, provider.options.engine, provider.options.ice)
         self._deadline = asyncio.get_running_loop().call_later(timeout, self._time_out, timeout)
@@ -85,6 +93,11 @@ class BaseConnection(Emitter):
     def id(self) -> str | None:
         """The id of the local peer that this connection belongs to, as PeerJS 0.1 had it."""
         return self._id
+
+    @property
+    def is_incoming(self) -> bool:
+        """Whether the other side opened it."""
+        return self._is_incoming
 
     @property
     def peer_connection(self) -> Any:
@@ -107,6 +120,10 @@ class BaseConnection(Emitter):
 
     def _offered_candidate(self, candidate: dict[str, Any]) -> None:
         self._negotiator.add_candidate(candidate)
+
+    def _left(self) -> None:
+        """The broker says that the other side is gone."""
+        self._end(None if self.open else PeerError(ErrorType.CONNECTION_CLOSED, f"Connection to {self.peer} closed."))
 
     # For the negotiator.
 
@@ -150,10 +167,16 @@ class BaseConnection(Emitter):
         self.open = True
         self._deadline.cancel()
         self._settled.set()
+        self._provider._opened(self)
         self._emit("open")
 
     async def _wait_open(self) -> None:
-        await self._settled.wait()
+        try:
+            await self._settled.wait()
+        except asyncio.CancelledError:
+            # `await peer.connect(...)`: nobody else has it.
+            self._end(None)
+            raise
         if not self.open:
             raise self.error or PeerError(ErrorType.CONNECTION_CLOSED, f"Connection to {self.peer} closed.")
 
@@ -171,6 +194,7 @@ class BaseConnection(Emitter):
         self._provider._forget(self)
         _ending.start(self._free(self._negotiator.close()))
         self._settled.set()
+        self._over.set()
         if error is not None:
             self._emit("error", error)
         if was_open:

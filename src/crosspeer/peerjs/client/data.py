@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from crosspeer.peerjs.client.connection import BaseConnection
 from crosspeer.peerjs.client.errors import ErrorType, PeerError
 from crosspeer.peerjs.client.inbox import Inbox, Turns
-from crosspeer.peerjs.client.later import Later
+from crosspeer.peerjs.client.log import logger
 from crosspeer.peerjs.client.sending import Outbox, Sending
 from crosspeer.peerjs.client.serializers import CLOSE, BrokenStream, InvalidMessage, TooBig
+from crosspeer.peerjs.rtc.port import ChannelEvents
 from crosspeer.runtime.tasks import Tasks
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Generator
+    from collections.abc import AsyncGenerator, Awaitable, Coroutine, Generator
     from types import TracebackType
 
     from crosspeer.peerjs.client.connection import Provider
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from crosspeer.peerjs.rtc.port import Channel, RTCError
     from crosspeer.wire.signalling import Description
 
+Kind = type[BaseException]
+MAX_STRAYS: Final = 16
 FLUSH_PATIENCE: Final = 5.0
 """Seconds without any progress after which a flush gives up."""
 
@@ -67,7 +70,10 @@ class DataConnection(BaseConnection):
         self._channel: Channel | None = None
         self._tasks = Tasks()
         self._readers = 0
-        self._flushing: Later | None = None
+        self._is_flushing = False
+        self._is_asked_to_close = False
+        self._strays = 0
+        """Channels that the other side opened beside the one."""
         if offer is None:
             self._attach(self._negotiator.link.open_channel(self.label, ordered=self.reliable))
             self._negotiator.offer()
@@ -105,7 +111,7 @@ class DataConnection(BaseConnection):
                 `PeerLimits.max_unsent` waits.
             TypeError, ValueError: the value has no form in this serialization.
         """
-        if self._is_ended or self._flushing is not None:
+        if self._is_ended or self._is_flushing:
             raise self._told(
                 PeerError(
                     ErrorType.NOT_OPEN_YET,
@@ -138,9 +144,10 @@ class DataConnection(BaseConnection):
             flush: let the other side have first what was sent. Without it, what has not left by now is lost.
         """
         if not flush or not self.open:
+            self._turns.drop()
             return super().close()
-        if self._flushing is None:
-            self._flushing = self._freed
+        if not self._is_flushing:
+            self._is_flushing = True
             self._tasks.start(self._flush())
         return self._freed
 
@@ -160,7 +167,154 @@ class DataConnection(BaseConnection):
     async def __aenter__(self) -> DataConnection:
         return await self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, kind: Kind | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.close(flush=kind is None)
+
+    # The channel.
+
+    def _adopt(self, channel: Channel) -> None:
+        if self._channel is None:
+            self._attach(channel)
+            return
+        channel.close()
+        self._strays += 1
+        if self._strays > MAX_STRAYS:
+            self._end(PeerError(ErrorType.INVALID_MESSAGE, f"{self.peer} opens one channel after the other."))
+
+    def _attach(self, channel: Channel) -> None:
+        self._channel = channel
+        self._serializer.channel_is_known(ordered=channel.ordered)
+        channel.attach(
+            ChannelEvents(
+                opened=self._channel_opened,
+                received=self._received,
+                drained=self._outbox.resume,
+                closed=self._channel_closed,
+            )
+        )
+
+    def _channel_opened(self) -> None:
+        if self._channel is not None and not self._is_ended and not self.open:
+            self.open = True
+            self._outbox.start(self._channel, self._serializer.leaving)
+            self._opened()
+
+    def _channel_closed(self) -> None:
+        self._end(None if self.open else PeerError(ErrorType.CONNECTION_CLOSED, f"Connection to {self.peer} closed."))
+
+    def _received(self, frame: str | bytes) -> None:
+        if self._is_ended:
+            return
+        try:
+            values = self._serializer.decode(frame)
+        except Exception as error:
+            self._misunderstood(error)
+            return
+        for value in values:
+            if value is CLOSE:
+                self._asked_to_close()
+            else:
+                self._deliver(value, len(frame))
+        if self._is_asked_to_close and self._serializer.is_complete:
+            self._end(None)
+
+    def _misunderstood(self, error: Exception) -> None:
+        told = PeerError(ErrorType.INVALID_MESSAGE, f"{self.peer} sent something that is no message: {error}")
+        if isinstance(error, BrokenStream):
+            self._end(told)
+            return
+        if not isinstance(error, InvalidMessage):
+            logger.error("the serializer of a connection failed", exc_info=error)
+        self._told(told)
+
+    def _asked_to_close(self) -> None:
+        """The other side has sent everything. On a channel without order some of it may still be on its way."""
+        self._is_asked_to_close = True
+        if not self._serializer.is_complete:
+            asyncio.get_running_loop().call_later(FLUSH_PATIENCE, self._end, None)
+
+    def _deliver(self, value: Any, size: int) -> None:
+        has_room = True
+        if listened := bool(self._handlers.get("data")):
+            if len(self._inbox) and not self._readers:
+                self._hand_over()
+            has_room = self._turns.give(value, size, self._data_handlers)
+        if self._readers or not listened:
+            has_room &= self._inbox.put(value, size)
+        if not has_room:
+            text = f"Messages of {self.peer} come faster than they are read: too many wait."
+            self._end(PeerError(ErrorType.BUFFER_FULL, text))
+
+    # Who reads.
+
+    def _data_handlers(self) -> list[Registered]:
+        return self._taken("data")
+
+    def _changed(self, event: str) -> None:
+        if event == "data" and len(self._inbox):
+            # Not from here: who adds a handler does not expect to be called by that.
+            asyncio.get_running_loop().call_soon(self._hand_over)
+
+    def _hand_over(self) -> None:
+        """Give the handlers what came before there was one."""
+        while len(self._inbox) and not self._readers and self._handlers.get("data"):
+            self._turns.give(*self._inbox.take(), self._data_handlers)
+
+    async def _iterate(self) -> AsyncGenerator[Any, None]:
+        self._readers += 1
+        try:
+            while await self._inbox.wait():
+                while len(self._inbox):
+                    yield self._inbox.take()[0]
+        finally:
+            self._readers -= 1
+        if self.error is not None:
+            raise self.error
+
+    # The end.
+
+    async def _flush(self) -> None:
+        """Only a channel that is closed by itself delivers everything, with both engines."""
+        try:
+            if self._channel is not None and await self._moves(self._outbox.emptied()):
+                self._channel.close()
+                await self._moves(self._over.wait())
+        finally:
+            self._end(None)
+
+    async def _moves(self, work: Coroutine[Any, Any, Any]) -> bool:
+        """Wait for the end of something, as long as the bytes that wait become fewer."""
+        task = asyncio.ensure_future(work)
+        try:
+            while True:
+                before = self.buffered_amount
+                await asyncio.wait({task}, timeout=FLUSH_PATIENCE)
+                if task.done():
+                    return task.exception() is None
+                if self.buffered_amount >= before:
+                    return False
+        finally:
+            task.cancel()
+
+    def _refused(self, error: RTCError) -> None:
+        self._end(PeerError(ErrorType.CONNECTION_CLOSED, f"Connection to {self.peer} takes nothing more: {error}"))
+
+    def _end(self, error: PeerError | None) -> None:
+        if self._is_ended:
+            return
+        super()._end(error)
+        self._outbox.fail(error or PeerError(ErrorType.CONNECTION_CLOSED, f"Connection to {self.peer} closed."))
+        self._inbox.end()
+
+    def _emit_close(self) -> None:
+        # Handlers of `data` come first, also those that still run.
+        self._turns.then(super()._emit_close)
+
+    def _offer_extra(self) -> dict[str, Any]:
+        serialization = "raw" if self.serialization == "none" else self.serialization
+        return {"label": self.label, "reliable": self.reliable, "serialization": serialization}
+
+    def _told(self, error: PeerError) -> PeerError:
+        """Tell the handlers of `error`; the caller may raise it too."""
+        self._emit("error", error)
+        return error

@@ -61,6 +61,11 @@ class Serializer:
     def __init__(self, limits: PeerLimits) -> None:
         self.limits = limits
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing has arrived in part."""
+        return True
+
     def encode(self, value: Any) -> str | bytes | Pieces:
         """Write a value: as one text or binary frame of at most 256 KiB, or as several.
 
@@ -96,6 +101,10 @@ class Binary(Serializer):
         super().__init__(limits)
         self._transfers = 0
         self._reassembler = Reassembler(limits.max_message_size)
+
+    @property
+    def is_complete(self) -> bool:
+        return not len(self._reassembler)
 
     def channel_is_known(self, *, ordered: bool) -> None:
         self._reassembler.ordered = ordered

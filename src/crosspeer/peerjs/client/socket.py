@@ -32,7 +32,7 @@ class BrokerSocket:
         """Send a message, as soon as the socket is open and those before it have left."""
         self._outgoing.put_nowait(text)
 
-    async def run(self, received: Callable[[str | bytes], None]) -> str:
+    async def run(self, connected: Callable[[], None], received: Callable[[str | bytes], None]) -> str:
         """Connect, and hand over every frame until the end. Cancelling this closes the socket.
 
         Returns:
@@ -45,6 +45,7 @@ class BrokerSocket:
         except (OSError, TimeoutError, InvalidHandshake, InvalidURI) as error:
             return f"could not connect: {error}"
         writing = asyncio.create_task(self._write(socket))
+        connected()
         try:
             async for frame in socket:
                 received(frame)

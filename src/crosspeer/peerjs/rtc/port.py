@@ -6,12 +6,13 @@ does, and more than that it does not have to know.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from crosspeer.core.errors import CrosspeerError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from crosspeer.peerjs.rtc.config import IceConfig
 
@@ -97,20 +98,16 @@ class Link(Protocol):
         ...
 
 
-class ChannelEvents(Protocol):
-    """Who is told what happens to a channel, in the order in which it happens. Nothing here may raise or wait."""
+@dataclass(frozen=True, slots=True)
+class ChannelEvents:
+    """Whom a channel tells what happens, in the order in which it happens. None of them may raise or wait."""
 
-    def opened(self) -> None: ...
-
-    def received(self, data: str | bytes) -> None: ...
-
-    def drained(self) -> None:
-        """What is not sent yet fell to `LOW_MARK`."""
-        ...
-
-    def closed(self) -> None:
-        """By either side; perhaps not by `Link.close`."""
-        ...
+    opened: Callable[[], None]
+    received: Callable[[str | bytes], None]
+    drained: Callable[[], None]
+    """What is not sent yet fell to `LOW_MARK`."""
+    closed: Callable[[], None]
+    """By either side; perhaps not by `Link.close`."""
 
 
 class Channel(Protocol):

@@ -107,7 +107,9 @@ class NativeEngine:
     def start(self) -> None:
         self._python.start()
         self.hub.attach(self.fanout)
-        self.engine.share([self.hub.fanout.index, self._python.batch.index], self.hub.relays, self.hub.remembers)
+        self.engine.share(
+            [self.hub.fanout.index, self._python.batch.index], self.hub.relays, self.hub.remembers, self.hub.attends
+        )
         self.loop.add_reader(self.engine.fileno(), self.poll)
         self._ticks = Ticks(self.loop, self._pause(), self._tick)
 

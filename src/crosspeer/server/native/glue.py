@@ -100,6 +100,9 @@ class Glue:
     def subscribed(self, peer: NativePeer, topic: str, since: Any, is_new: bool) -> Recovery | None:
         return self._hub.subscribed(peer, topic, since, is_new)  # type: ignore[arg-type]
 
+    def unsubscribed(self, peer: NativePeer, topic: str) -> None:
+        self._hub.unsubscribed(peer, topic)  # type: ignore[arg-type]
+
     def publish_elsewhere(self, topic: str, data: object, namespace: str, compress: bool | None) -> None:
         """A publication of a native peer, for everybody who is not the engine's."""
         self._hub.publish_beside(self._engine.fanout, topic, outgoing(data, compress), namespace)
@@ -114,6 +117,9 @@ class Glue:
 
     def left(self, peer: NativePeer, namespace: str) -> None:
         self._hub.peers._discard(namespace, peer)  # type: ignore[arg-type]
+        if self._hub.attendance is not None:
+            for topic in peer.topics:
+                self.unsubscribed(peer, topic)
         self._hub._release()
 
     def ended(self, peer: NativePeer) -> None:

@@ -1,0 +1,331 @@
+// `PeerSocket`: the interface of the web's `WebSocket`, over a WebSocket or over server-sent events and POSTs, and
+// connected again by itself. docs/sse.md tells what it does beyond a `WebSocket`.
+
+const [CONNECTING, OPEN, CLOSING, CLOSED] = [0, 1, 2, 3];
+const EVENTS = ["open", "message", "error", "close", "reconnecting", "resumed"];
+const FIRST_DELAY = 500; // milliseconds, as all times here
+const MAX_DELAY = 10_000;
+const TIMEOUT = 10_000; // for an answer
+const STABLE = 5_000; // a connection that lasted so long was a good one
+const TRIES = 3; // before a transport that has worked is doubted
+const FINAL = [400, 401, 403, 404, 410, 421]; // statuses after which another attempt is in vain
+const PING = "crosspeer:ping"; // the heartbeat of a hub whose server has none
+const PONG = "crosspeer:pong";
+
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Longer from attempt to attempt, and for each client another time, so that not all of them come at once. */
+const pause = (attempt) => Math.min(MAX_DELAY, FIRST_DELAY * 2 ** attempt) * (0.4 + 0.6 * Math.random());
+
+/** Whether a connection ended by a fault or a restart, and not by somebody's decision. */
+const mayReturn = (code) =>
+  [1001, 1005, 1006, 1011, 1012, 1013, 1014].includes(code) || (code >= 3000 && code < 5000 && code % 1000 < 500);
+
+export class PeerSocket extends EventTarget {
+  binaryType = "blob";
+  readyState = CONNECTING;
+  #url;
+  #options;
+  #link;
+  #working = null; // the kind of link that was open last
+  #opened = 0; // when this link was
+  #tries = 0;
+  #timer = 0;
+  #listening = new AbortController();
+
+  /**
+   * @param url absolute or relative, with ws, wss, http or https
+   * @param protocols offered to the server, as for a WebSocket; over events there are none
+   * @param options.transport "auto": a WebSocket, and events where none can be had; "websocket" or "sse": only that
+   * @param options.reconnect whether to come back after a connection that was not closed on purpose
+   */
+  constructor(url, protocols = [], { transport = "auto", reconnect = true } = {}) {
+    super();
+    this.#url = new URL(url, globalThis.location?.href);
+    this.#url.protocol = this.#url.protocol.replace("http", "ws");
+    const kinds = { auto: [openFrames, openEvents], websocket: [openFrames], sse: [openEvents] }[transport];
+    if (!kinds) throw new TypeError(`there is no transport ${transport}`);
+    this.#options = { protocols, reconnect, kinds };
+    for (const type of EVENTS) this[`on${type}`] = null;
+    const { signal } = this.#listening;
+    globalThis.addEventListener?.("online", () => this.#hurry(), { signal });
+    globalThis.addEventListener?.("pagehide", () => this.#link.leave(), { signal });
+    this.#connect();
+  }
+
+  get url() { return this.#url.href; }
+  get protocol() { return this.#link.protocol; }
+  get extensions() { return this.#link.extensions; }
+  get bufferedAmount() { return this.#link.bufferedAmount; }
+
+  /** "websocket" or "sse" once it was open. */
+  get transport() { return this.#working && (this.#working === openEvents ? "sse" : "websocket"); }
+
+  send(data) {
+    if (this.readyState === CONNECTING) throw new DOMException("it is not open yet", "InvalidStateError");
+    if (this.readyState === OPEN) this.#link.send(data);
+  }
+
+  close(code, reason = "") {
+    const isAllowed = code === undefined || code === 1000 || (code >= 3000 && code <= 4999);
+    if (!isAllowed) throw new DOMException("a page closes with 1000 or 3000 to 4999", "InvalidAccessError");
+    if (new Blob([reason]).size > 123) throw new DOMException("the reason is too long", "SyntaxError");
+    if (this.readyState >= CLOSING) return;
+    clearTimeout(this.#timer);
+    const wasOpen = this.readyState === OPEN;
+    this.readyState = CLOSING;
+    if (wasOpen) this.#link.close(...(code === undefined ? [] : [code, reason]));
+    else setTimeout(() => this.#end(1006, "", false));
+  }
+
+  #connect() {
+    this.#timer = 0;
+    this.#try(this.#working && this.#tries < TRIES ? [this.#working] : this.#options.kinds);
+  }
+
+  #try([open, ...others]) {
+    const link = open(this.#url, this.#options.protocols, {
+      open: () => {
+        this.#working = open;
+        this.#opened = Date.now();
+        this.readyState = OPEN;
+        this.#fire(new Event("open"));
+      },
+      message: (data) => {
+        if (data === PING) link.send(PONG);
+        else if (this.readyState === OPEN) this.#deliver(data);
+      },
+      paused: (delay) => this.#reconnecting(delay, 1006, ""),
+      resumed: () => this.#fire(new Event("resumed")),
+      close: (code, reason, wasClean, status) => {
+        if (this.#opened || this.readyState !== CONNECTING) this.#closed(code, reason, wasClean);
+        else if (others.length) this.#try(others);
+        else if (FINAL.includes(status)) this.#end(1008, `HTTP ${status}`, false);
+        else this.#closed(code, reason, wasClean);
+      },
+    });
+    this.#opened = 0;
+    this.#link = link;
+  }
+
+  #closed(code, reason, wasClean) {
+    if (this.readyState >= CLOSING || !this.#options.reconnect || !mayReturn(code)) return this.#end(code, reason, wasClean);
+    this.readyState = CONNECTING;
+    if (code === 1012 || (this.#opened && Date.now() - this.#opened > STABLE)) this.#tries = 0;
+    const delay = pause(this.#tries++);
+    this.#timer = setTimeout(() => this.#connect(), delay);
+    this.#reconnecting(delay, code, reason);
+  }
+
+  #reconnecting(delay, code, reason) {
+    this.#fire(new CustomEvent("reconnecting", { detail: { at: Date.now() + delay, code, reason } }));
+  }
+
+  #end(code, reason, wasClean) {
+    if (this.readyState === CLOSED) return;
+    this.readyState = CLOSED;
+    this.#listening.abort();
+    this.#link.drop();
+    if (!wasClean) this.#fire(new Event("error"));
+    this.#fire(new CloseEvent("close", { code, reason, wasClean }));
+  }
+
+  /** The network is back: wait no longer. */
+  #hurry() {
+    if (!this.#timer) return this.#link.hurry();
+    clearTimeout(this.#timer);
+    this.#connect();
+  }
+
+  #deliver(data) {
+    if (data instanceof ArrayBuffer && this.binaryType === "blob") data = new Blob([data]);
+    this.#fire(new MessageEvent("message", { data, origin: this.#url.origin }));
+  }
+
+  #fire(event) {
+    this[`on${event.type}`]?.(event);
+    this.dispatchEvent(event);
+  }
+}
+
+for (const known of [PeerSocket, PeerSocket.prototype]) Object.assign(known, { CONNECTING, OPEN, CLOSING, CLOSED });
+
+/** One WebSocket. */
+function openFrames(url, protocols, on) {
+  const socket = new WebSocket(url, protocols);
+  const tooLate = setTimeout(() => socket.close(), TIMEOUT);
+  socket.binaryType = "arraybuffer";
+  socket.onopen = () => (clearTimeout(tooLate), on.open());
+  socket.onmessage = ({ data }) => on.message(data);
+  socket.onclose = ({ code, reason, wasClean }) => (clearTimeout(tooLate), on.close(code, reason, wasClean));
+  // The browser closes it with its page, and knows best when it is lost.
+  return Object.assign(socket, { drop: () => socket.close(), leave() {}, hurry() {} });
+}
+
+const openEvents = (url, _protocols, on) => new Events(url, on);
+
+/** One peer over server-sent events and POSTs, over as many of both as it takes: the server waits for the next. */
+class Events {
+  protocol = "";
+  extensions = "";
+  bufferedAmount = 0;
+  #url;
+  #on;
+  #isOver = false;
+  #token = "";
+  #lastId = "";
+  #resume = 0; // how long the server waits
+  #keepAlive = 0; // its longest silence
+  #queue = []; // what was not answered yet
+  #number = 1; // of the first in it
+  #isPosting = false;
+  #stream = new AbortController();
+  #watchdog = 0;
+  #wake = () => {};
+
+  constructor(url, on) {
+    this.#url = new URL(url);
+    this.#url.protocol = url.protocol.replace("ws", "http");
+    this.#on = on;
+    this.#run();
+  }
+
+  send(data) {
+    const isBinary = data instanceof Blob || data instanceof ArrayBuffer || ArrayBuffer.isView(data);
+    this.#push(isBinary ? "b" : "t", new Blob([data]));
+  }
+
+  close(code, reason = "") {
+    const payload = code === undefined ? [] : [new Uint8Array([code >> 8, code & 255]), reason];
+    this.#push("c", new Blob(payload), () => this.#end(code ?? 1005, reason, true));
+    setTimeout(() => this.#end(1006, "", false), TIMEOUT / 2);
+  }
+
+  drop() {
+    this.#isOver = true;
+    this.#stream.abort();
+    this.#wake();
+  }
+
+  /** The page goes: say so, that nobody waits for it. */
+  leave() {
+    if (this.#token) this.#postNow(["c2:", new Uint8Array([1001 >> 8, 1001 & 255])], { keepalive: true });
+  }
+
+  hurry() { this.#wake(); }
+
+  async #run() {
+    for (let attempt = 0, until = 0; !this.#isOver; attempt++) {
+      const { code, reason, status, lasted } = await this.#read();
+      if (code) return this.#end(code, reason, true);
+      if (lasted) [attempt, until] = [0, Date.now() + this.#resume];
+      if (!this.#token || status || Date.now() >= until) return this.#end(1006, "", false, status);
+      const delay = Math.min(pause(attempt), until - Date.now());
+      this.#on.paused(delay);
+      await Promise.race([sleep(delay), new Promise((resolve) => (this.#wake = resolve))]);
+    }
+  }
+
+  /** One GET, to its end: how it was refused, how the server closed, or that it was lost, and if not from the start. */
+  async #read() {
+    let lasted = false;
+    const { signal } = (this.#stream = new AbortController());
+    this.#watch(TIMEOUT);
+    try {
+      const headers = { accept: "text/event-stream", ...(this.#lastId && { "last-event-id": this.#lastId }) };
+      const response = await fetch(this.#url, { headers, signal, cache: "no-store" });
+      if (!response.headers.get("content-type")?.startsWith("text/event-stream")) return { status: response.status };
+      let [rest, event] = ["", {}];
+      const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+      for (let part = await reader.read(); !part.done; part = await reader.read()) {
+        lasted = true;
+        this.#watch(this.#keepAlive * 3 || MAX_DELAY * 1e4);
+        const lines = (rest + part.value).split("\n");
+        rest = lines.pop();
+        for (const line of lines) {
+          const [, name, value] = /^([^:]*):? ?(.*)$/s.exec(line);
+          if (name === "data") event.data = event.data === undefined ? value : `${event.data}\n${value}`;
+          else if (line) event[name] = value;
+          else {
+            const end = this.#take(event);
+            if (end) return end;
+            event = {};
+          }
+        }
+      }
+    } catch {
+      // It was cut, here or on the way.
+    } finally {
+      clearTimeout(this.#watchdog);
+      this.#stream.abort();
+    }
+    return { lasted };
+  }
+
+  #take({ event = "message", data, id = this.#lastId }) {
+    this.#lastId = id;
+    if (this.#isOver || data === undefined) return;
+    if (event === "message") this.#on.message(data);
+    else if (event === "text") this.#on.message(JSON.parse(data));
+    else if (event === "binary") this.#on.message(Uint8Array.from(atob(data), (char) => char.charCodeAt()).buffer);
+    else if (event === "crossws-id") this.#token = data;
+    else if (event === "start") this.#start(JSON.parse(data));
+    else if (event === "close") return JSON.parse(data);
+  }
+
+  #start({ resumed, resume, keepAlive }) {
+    this.#resume = resume * 1000;
+    this.#keepAlive = keepAlive * 1000;
+    if (!resumed) [this.#queue, this.#number, this.bufferedAmount] = [[], 1, 0];
+    if (resumed) this.#on.resumed();
+    else this.#on.open();
+    this.#post();
+  }
+
+  #push(kind, payload, done) {
+    this.#queue.push({ body: new Blob([`${kind}${payload.size}:`, payload]), size: payload.size, done });
+    this.bufferedAmount += payload.size;
+    this.#post();
+  }
+
+  /** Post what waits, one POST after the other: under the same number again if there was no answer. */
+  async #post() {
+    if (this.#isPosting) return;
+    this.#isPosting = true;
+    for (let attempt = 0; this.#queue.length && !this.#isOver; ) {
+      const queue = this.#queue;
+      const batch = queue.map(({ body }) => body);
+      const status = await this.#postNow(batch, { headers: { "x-crosspeer-number": `${this.#number}` } });
+      if (queue !== this.#queue) continue; // This is another peer by now.
+      if (status === 204) {
+        [attempt, this.#number] = [0, this.#number + batch.length];
+        for (const { size, done } of queue.splice(0, batch.length)) {
+          this.bufferedAmount -= size;
+          done?.();
+        }
+      } else {
+        if (FINAL.includes(status)) this.#stream.abort(); // The stream will find out what is wrong.
+        await sleep(pause(attempt++));
+      }
+    }
+    this.#isPosting = false;
+  }
+
+  /** The status of the answer, 0 if there was none. */
+  #postNow(parts, { headers, keepalive }) {
+    const way = { "x-crossws-id": this.#token, "content-type": "application/x-crosspeer-messages", ...headers };
+    const answer = fetch(this.#url, { method: "POST", headers: way, body: new Blob(parts), keepalive });
+    return answer.then(({ status }) => status, () => 0);
+  }
+
+  #watch(ms) {
+    clearTimeout(this.#watchdog);
+    this.#watchdog = setTimeout(() => this.#stream.abort(), ms);
+  }
+
+  #end(code, reason, wasClean, status) {
+    if (this.#isOver) return;
+    this.drop();
+    this.#on.close(code, reason, wasClean, status);
+  }
+}

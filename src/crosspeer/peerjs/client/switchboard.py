@@ -1,0 +1,161 @@
+"""The connections of one peer, and which of them a message of the broker is for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from crosspeer.peerjs.client.data import DataConnection
+from crosspeer.peerjs.client.errors import ErrorType, PeerError
+from crosspeer.peerjs.rtc.port import RTCError
+from crosspeer.wire import signalling
+from crosspeer.wire.peerjs import ANSWER, CANDIDATE, EXPIRE, LEAVE, OFFER, BadMessage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from crosspeer.peerjs.client.connection import BaseConnection
+    from crosspeer.peerjs.client.log import Log
+    from crosspeer.wire.signalling import Description, Message
+
+MAX_EARLY: Final = 256
+"""Candidates kept that came before their offer."""
+
+
+class Owner(Protocol):
+    """The peer."""
+
+    log: Log
+
+    def _accept_data(self, src: str, offer: Description) -> DataConnection: ...
+
+    def _report(self, error: PeerError) -> PeerError: ...
+
+    def _emit(self, event: str, *arguments: object) -> None: ...
+
+
+class Switchboard:
+    def __init__(self, owner: Owner, max_connections: int) -> None:
+        self._owner = owner
+        self._max_connections = max_connections
+        self._connections: dict[tuple[str, str], BaseConnection] = {}
+        self._early: deque[tuple[tuple[str, str], dict[str, Any]]] = deque(maxlen=MAX_EARLY)
+        self._arrived: dict[DataConnection, None] = {}
+        self._readers = 0
+        self._news = asyncio.Event()
+        self._is_ended = False
+
+    def connections(self) -> dict[str, list[BaseConnection]]:
+        found: dict[str, list[BaseConnection]] = {}
+        for connection in self._connections.values():
+            found.setdefault(connection.peer, []).append(connection)
+        return found
+
+    def every(self) -> list[BaseConnection]:
+        return list(self._connections.values())
+
+    def find(self, peer: str, connection_id: str) -> BaseConnection | None:
+        return self._connections.get((peer, connection_id))
+
+    def add(self, connection: BaseConnection) -> None:
+        self._connections[connection.peer, connection.connection_id] = connection
+
+    def opened(self, connection: BaseConnection) -> None:
+        if isinstance(connection, DataConnection) and connection.is_incoming:
+            self._arrived[connection] = None
+            self._news.set()
+
+    def remove(self, connection: BaseConnection) -> None:
+        key = (connection.peer, connection.connection_id)
+        if self._connections.get(key) is connection:
+            del self._connections[key]
+        if isinstance(connection, DataConnection) and not self._readers:
+            self._arrived.pop(connection, None)
+
+    def end(self) -> None:
+        """Nothing more will come."""
+        self._is_ended = True
+        self._early.clear()
+        self._news.set()
+
+    async def incoming(self) -> AsyncGenerator[DataConnection, None]:
+        self._readers += 1
+        try:
+            while True:
+                while self._arrived:
+                    connection = next(iter(self._arrived))
+                    del self._arrived[connection]
+                    yield connection
+                if self._is_ended:
+                    return
+                self._news.clear()
+                await self._news.wait()
+        finally:
+            self._readers -= 1
+
+    def route(self, message: Message) -> None:
+        """Do what a message of the broker says. One that makes no sense becomes an `error`, and touches nobody."""
+        try:
+            self._route(message)
+        except (BadMessage, ValueError, RTCError) as error:
+            self._owner._report(PeerError(ErrorType.WEBRTC, f"{message.src or 'the server'}: {error}"))
+
+    def _route(self, message: Message) -> None:
+        if message.type == OFFER:
+            self._offered(message.src, signalling.description(message))
+        elif message.type == ANSWER:
+            answer = signalling.description(message)
+            if (connection := self.find(message.src, answer.connection_id)) is not None:
+                connection._answered(answer)
+        elif message.type == CANDIDATE:
+            self._offered_candidate(message)
+        elif message.type == EXPIRE:
+            self._expired(message.src)
+        elif message.type == LEAVE:
+            for connection in self.connections().get(message.src, []):
+                connection._left()
+        else:
+            self._owner.log.warning("the server sent a message of an unknown type: %r", message.type)
+
+    def _offered(self, src: str, offer: Description) -> None:
+        if not src:
+            raise BadMessage("an OFFER of nobody")
+        if (known := self.find(src, offer.connection_id)) is not None:
+            # PeerJS negotiates nothing twice: who offers again has begun anew.
+            known.close()
+        if len(self._connections) >= self._max_connections:
+            self._owner.log.warning("an offer of %s was ignored: %d connections", src, len(self._connections))
+            return
+        if offer.kind != DataConnection.type:
+            self._owner.log.warning("an offer of %s was ignored: its type is %r", src, offer.kind)
+            return
+        connection = self._owner._accept_data(src, offer)
+        self.add(connection)
+        for candidate in self._take_early((src, offer.connection_id)):
+            connection._offered_candidate(candidate)
+        self._owner._emit("connection", connection, connection.metadata)
+
+    def _offered_candidate(self, message: Message) -> None:
+        key = (message.src, signalling.connection_id(message))
+        candidate = signalling.candidate(message)
+        if (connection := self._connections.get(key)) is not None:
+            connection._offered_candidate(candidate)
+        else:
+            self._early.append((key, candidate))
+
+    def _take_early(self, key: tuple[str, str]) -> list[dict[str, Any]]:
+        mine = [candidate for owner, candidate in self._early if owner == key]
+        if mine:
+            self._early = deque((entry for entry in self._early if entry[0] != key), MAX_EARLY)
+        return mine
+
+    def _expired(self, src: str) -> None:
+        """Nobody of this id came for our offers. PeerJS leaves their connections as they are, for ever."""
+        waiting = [each for each in self.connections().get(src, []) if not each.open]
+        if not waiting:
+            return
+        error = PeerError(ErrorType.PEER_UNAVAILABLE, f"Could not connect to peer {src}")
+        self._owner._report(error)
+        for connection in waiting:
+            connection._end(error)
