@@ -1,167 +1,168 @@
-"""Real Redis, NATS and PostgreSQL servers, private to a test, on free ports or sockets, stopped whatever happens."""
+"""Brokers under test: a clock that is moved by hand, clients that say what `peerjs` says, servers of all kinds."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
-import signal
+import heapq
+import itertools
+import json
 import socket
-import tempfile
-from contextlib import asynccontextmanager, suppress
-from pathlib import Path
-from typing import TYPE_CHECKING
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, urlencode
 
-import pytest
+import uvicorn
+
+from crosspeer import Server
+from crosspeer.testing import connect, sockets
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-UP_WITHIN = 20.0
+    from starlette.types import ASGIApp
+
+    from crosspeer.peerjs import PeerServer
+    from crosspeer.testing import Client
+
+OPEN: Final = {"type": "OPEN"}
+HEARTBEAT: Final = {"type": "HEARTBEAT"}
+OFFER: Final = {"sdp": {"type": "offer", "sdp": "v=0\r\n"}, "type": "data", "connectionId": "dc_1", "reliable": False}
 
 
-def find(program: str) -> str | None:
-    """A program of the system, also where Debian keeps servers out of the path of users."""
-    places = ["/usr/sbin", "/usr/local/bin", *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True))]
-    return shutil.which(program) or shutil.which(program, path=os.pathsep.join(places))
+class HandClock:
+    """Time that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self._timers: list[tuple[float, int, _Timer]] = []
+        self._count = itertools.count()
+
+    def time(self) -> float:
+        return self.now
+
+    def call_at(self, when: float, callback: Callable[[], Any]) -> _Timer:
+        timer = _Timer(callback)
+        heapq.heappush(self._timers, (when, next(self._count), timer))
+        return timer
+
+    @property
+    def timers(self) -> int:
+        """How many are set."""
+        return sum(not timer.cancelled for _, _, timer in self._timers)
+
+    async def advance(self, seconds: float) -> None:
+        """Let time pass, with turns of the loop in which what was sent arrives."""
+        end = self.now + seconds
+        while self._timers and self._timers[0][0] <= end:
+            when, _, timer = heapq.heappop(self._timers)
+            if not timer.cancelled:
+                self.now = max(self.now, when)
+                timer.callback()
+                await settle()
+        self.now = end
+        await settle()
 
 
-class Broker:
-    """A server that can be stopped, frozen and started again on the same address."""
+class _Timer:
+    def __init__(self, callback: Callable[[], Any]) -> None:
+        self.callback = callback
+        self.cancelled = False
 
-    def __init__(self, url: str, command: list[str], ready: Callable[[], bool], environment: dict[str, str]) -> None:
-        self.url = url
-        self._command = command
-        self._ready = ready
-        self._environment = environment
-        self._process: asyncio.subprocess.Process | None = None
-        self.user: str | None = None
-
-    async def start(self) -> None:
-        self._process = await asyncio.create_subprocess_exec(
-            *self._command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
-            env=os.environ | self._environment,
-            user=self.user,
-            start_new_session=True,
-        )
-        async with asyncio.timeout(UP_WITHIN):
-            while not self._ready():
-                assert self._process.returncode is None, f"{self._command[0]} ended by itself"
-                await asyncio.sleep(0.02)
-
-    def send(self, number: int) -> None:
-        """Send a signal to it and its children, to freeze or to wake them for instance."""
-        assert self._process is not None
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
-        for process in (self._process.pid, *map(int, children)):
-            with suppress(ProcessLookupError):
-                os.kill(process, number)
-
-    async def kill(self) -> None:
-        """End it without a word."""
-        if self._process is not None and self._process.returncode is None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            await self._process.wait()
-        self._process = None
+    def cancel(self) -> None:
+        self.cancelled = True
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+async def settle() -> None:
+    """Turns of the loop, enough for a message in memory to arrive and to be answered."""
+    for _ in range(20):
+        await asyncio.sleep(0)
 
 
-def _answers(port: int) -> Callable[[], bool]:
-    def ready() -> bool:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return True
-        return False
+def query(id: str | None, token: str | None = "t", key: str | None = "peerjs") -> str:
+    """The query of a signalling socket, without what is None."""
+    given = {"key": key, "id": id, "token": token}
+    return urlencode({name: value for name, value in given.items() if value is not None}, quote_via=quote)
 
-    return ready
+
+class Clients:
+    """Clients in memory of one broker, closed at the end."""
+
+    def __init__(self, broker: PeerServer) -> None:
+        self.broker = broker
+        self._clients: list[Client] = []
+
+    async def dial(
+        self, id: str | None = "a", token: str | None = "t", key: str | None = "peerjs", **options: Any
+    ) -> Client:
+        """Connect, and say nothing of what the broker answers."""
+        client = await connect(self.broker.hub, f"/peerjs?{query(id, token, key)}", **options)
+        self._clients.append(client)
+        return client
+
+    async def join(self, id: str, token: str = "t", **options: Any) -> Client:
+        """Connect, and be registered."""
+        client = await self.dial(id, token, **options)
+        assert await client.receive_json() == OPEN
+        return client
+
+    async def close(self) -> None:
+        for client in self._clients:
+            client.terminate()
+        await settle()
+
+
+def signal(kind: str, dst: Any, payload: Any = None, **more: Any) -> str:
+    """A message as `peerjs` writes it."""
+    message = {"type": kind, "payload": OFFER if payload is None else payload, "dst": dst, **more}
+    return json.dumps(message, separators=(",", ":"))
+
+
+async def relays(first: Client, first_id: str, second: Client, second_id: str) -> None:
+    """A message passes from one client to the other, and nothing else has come before."""
+    await first.send(signal("CANDIDATE", second_id, {"n": 1}))
+    received = await second.receive_json()
+    assert received == {"type": "CANDIDATE", "src": first_id, "dst": second_id, "payload": {"n": 1}}
+
+
+async def refused(client: Client) -> tuple[dict[str, Any], int]:
+    """What a connection that is not taken is told, and the close code behind it."""
+    told = await client.receive_json()
+    return told, await client.wait_closed()
+
+
+ERROR_AND_CLOSE: Final = "Server has reached its concurrent user limit"
+
+
+def error(message: str) -> dict[str, Any]:
+    return {"type": "ERROR", "payload": {"msg": message}}
 
 
 @asynccontextmanager
-async def _running(broker: Broker) -> AsyncIterator[Broker]:
+async def serving(broker: PeerServer, engine: str) -> AsyncIterator[str]:
+    """The broker on the default server."""
+    async with Server(broker, port=0, engine=engine, shutdown_timeout=5) as server:
+        yield server.url
+
+
+@asynccontextmanager
+async def on_uvicorn(app: ASGIApp) -> AsyncIterator[str]:
+    """An ASGI application on uvicorn as it comes."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        app, log_level="warning", lifespan="off", timeout_graceful_shutdown=3, ws="websockets-sansio"
+    )
+    server = uvicorn.Server(config)
+    running = asyncio.create_task(server.serve(sockets=[listener]))
     try:
-        await broker.start()
-        yield broker
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
-        await broker.kill()
+        server.should_exit = True
+        await running
+        listener.close()
 
 
-def _required(program: str, package: str) -> str:
-    path = find(program)
-    if path is None:
-        pytest.skip(f"{program} is not installed here: apt-get install {package}")
-    return path
-
-
-@asynccontextmanager
-async def redis() -> AsyncIterator[Broker]:
-    program = _required("redis-server", "redis-server")
-    with tempfile.TemporaryDirectory() as folder:
-        port = free_port()
-        command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
-        async with _running(Broker(f"redis://127.0.0.1:{port}/0", command, _answers(port), {})) as broker:
-            yield broker
-
-
-@asynccontextmanager
-async def nats() -> AsyncIterator[Broker]:
-    program = _required("nats-server", "nats-server")
-    port = free_port()
-    command = [program, "-a", "127.0.0.1", "-p", str(port)]
-    async with _running(Broker(f"nats://127.0.0.1:{port}", command, _answers(port), {})) as broker:
-        yield broker
-
-
-@asynccontextmanager
-async def postgres() -> AsyncIterator[Broker]:
-    """A cluster of its own in a folder, reached by a socket in it. PostgreSQL refuses to run as root."""
-    initdb, program = _required("initdb", "postgresql"), _required("postgres", "postgresql")
-    with tempfile.TemporaryDirectory() as folder:
-        user = None
-        if os.geteuid() == 0:
-            user = "postgres"
-            shutil.chown(folder, user)
-        data = f"{folder}/data"
-        environment = {"LC_ALL": "C.UTF-8", "TZ": "UTC"}
-        making = await asyncio.create_subprocess_exec(
-            *[initdb, "-D", data, "-U", "test", "--auth=trust", "--no-sync"],
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env=os.environ | environment,
-            user=user,
-            cwd=folder,
-        )
-        output, _ = await making.communicate()
-        assert making.returncode == 0, output.decode()
-        command = [program, "-D", data, "-k", folder, "-c", "listen_addresses=", "-c", "fsync=off"]
-        pid_file = Path(data, "postmaster.pid")
-
-        def ready() -> bool:
-            # The last line says so (PostgreSQL's pidfile.h).
-            return pid_file.exists() and "ready" in pid_file.read_text()
-
-        broker = Broker(f"postgresql://test@/postgres?host={folder}", command, ready, environment)
-        broker.user = user
-        async with _running(broker):
-            yield broker
-
-
-@asynccontextmanager
-async def memory() -> AsyncIterator[Broker]:
-    """No server at all: the name is what the hubs share."""
-    yield Broker(f"memory://{os.urandom(4).hex()}", [], lambda: True, {})
-
-
-@asynccontextmanager
-async def local() -> AsyncIterator[Broker]:
-    with tempfile.TemporaryDirectory() as folder:
-        yield Broker(f"local://{folder}/bus", [], lambda: True, {})
-
-
-BROKERS = {"memory": memory, "local": local, "redis": redis, "nats": nats, "postgres": postgres}
+async def join(url: str, id: str, token: str = "t", key: str = "peerjs", base: str = "/") -> sockets.SocketClient:
+    """A client on a real server, registered."""
+    client = await sockets.connect(f"{url.replace('http', 'ws', 1)}{base}peerjs?{query(id, token, key)}")
+    assert await client.receive_json() == OPEN
+    return client
