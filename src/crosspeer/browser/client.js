@@ -1,5 +1,5 @@
-// `PeerSocket`: the interface of the web's `WebSocket`, over a WebSocket or over server-sent events and POSTs, and
-// connected again by itself. docs/sse.md tells what it does beyond a `WebSocket`.
+// `PeerSocket`: the web's `WebSocket`, over a WebSocket or over server-sent events and POSTs, and connected again by
+// itself. docs/sse.md tells what it does beyond a `WebSocket`.
 
 const [CONNECTING, OPEN, CLOSING, CLOSED] = [0, 1, 2, 3];
 const EVENTS = ["open", "message", "error", "close", "reconnecting", "resumed"];
@@ -13,7 +13,6 @@ const PING = "crosspeer:ping"; // the heartbeat of a hub whose server has none
 const PONG = "crosspeer:pong";
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
 /** Longer from attempt to attempt, and for each client another time, so that not all of them come at once. */
 const pause = (attempt) => Math.min(MAX_DELAY, FIRST_DELAY * 2 ** attempt) * (0.4 + 0.6 * Math.random());
 
@@ -27,7 +26,7 @@ export class PeerSocket extends EventTarget {
   #url;
   #options;
   #link;
-  #working = null; // the kind of link that was open last
+  #working = null; // what was open last
   #opened = 0; // when this link was
   #tries = 0;
   #timer = 0;
@@ -35,18 +34,17 @@ export class PeerSocket extends EventTarget {
 
   /**
    * @param url absolute or relative, with ws, wss, http or https
-   * @param protocols offered to the server, as for a WebSocket; over events there are none
-   * @param options.transport "auto": a WebSocket, and events where none can be had; "websocket" or "sse": only that
-   * @param options.reconnect whether to come back after a connection that was not closed on purpose
+   * @param options `transport`: "auto" (a WebSocket, or events where none can be had), "websocket" or "sse";
+   *   `reconnect`: false to stay away after a connection that was not closed on purpose
    */
   constructor(url, protocols = [], { transport = "auto", reconnect = true } = {}) {
     super();
     this.#url = new URL(url, globalThis.location?.href);
     this.#url.protocol = this.#url.protocol.replace("http", "ws");
-    const kinds = { auto: [openFrames, openEvents], websocket: [openFrames], sse: [openEvents] }[transport];
+    const kinds = { auto: [websocket, sse], websocket: [websocket], sse: [sse] }[transport];
     if (!kinds) throw new TypeError(`there is no transport ${transport}`);
     this.#options = { protocols, reconnect, kinds };
-    for (const type of EVENTS) this[`on${type}`] = null;
+    for (const type of EVENTS) this.addEventListener(type, (event) => this[`on${type}`]?.(event));
     const { signal } = this.#listening;
     globalThis.addEventListener?.("online", () => this.#hurry(), { signal });
     globalThis.addEventListener?.("pagehide", () => this.#link.leave(), { signal });
@@ -57,9 +55,7 @@ export class PeerSocket extends EventTarget {
   get protocol() { return this.#link.protocol; }
   get extensions() { return this.#link.extensions; }
   get bufferedAmount() { return this.#link.bufferedAmount; }
-
-  /** "websocket" or "sse" once it was open. */
-  get transport() { return this.#working && (this.#working === openEvents ? "sse" : "websocket"); }
+  get transport() { return this.#working?.name ?? ""; } // "websocket" or "sse", once it was open
 
   send(data) {
     if (this.readyState === CONNECTING) throw new DOMException("it is not open yet", "InvalidStateError");
@@ -67,15 +63,14 @@ export class PeerSocket extends EventTarget {
   }
 
   close(code, reason = "") {
-    const isAllowed = code === undefined || code === 1000 || (code >= 3000 && code <= 4999);
-    if (!isAllowed) throw new DOMException("a page closes with 1000 or 3000 to 4999", "InvalidAccessError");
+    const mayBeSent = code === undefined || code === 1000 || (code >= 3000 && code <= 4999);
+    if (!mayBeSent) throw new DOMException("a page closes with 1000 or 3000 to 4999", "InvalidAccessError");
     if (new Blob([reason]).size > 123) throw new DOMException("the reason is too long", "SyntaxError");
     if (this.readyState >= CLOSING) return;
     clearTimeout(this.#timer);
-    const wasOpen = this.readyState === OPEN;
-    this.readyState = CLOSING;
-    if (wasOpen) this.#link.close(...(code === undefined ? [] : [code, reason]));
+    if (this.readyState === OPEN) this.#link.close(...(code === undefined ? [] : [code, reason]));
     else setTimeout(() => this.#end(1006, "", false));
+    this.readyState = CLOSING;
   }
 
   #connect() {
@@ -84,32 +79,32 @@ export class PeerSocket extends EventTarget {
   }
 
   #try([open, ...others]) {
-    const link = open(this.#url, this.#options.protocols, {
+    this.#opened = 0;
+    const link = (this.#link = open(this.#url, this.#options.protocols, {
       open: () => {
-        this.#working = open;
-        this.#opened = Date.now();
-        this.readyState = OPEN;
-        this.#fire(new Event("open"));
+        [this.#working, this.#opened, this.readyState] = [open, Date.now(), OPEN];
+        this.dispatchEvent(new Event("open"));
       },
       message: (data) => {
-        if (data === PING) link.send(PONG);
-        else if (this.readyState === OPEN) this.#deliver(data);
+        if (data === PING) return link.send(PONG);
+        if (this.binaryType === "blob" && data instanceof ArrayBuffer) data = new Blob([data]);
+        const event = new MessageEvent("message", { data, origin: this.#url.origin });
+        if (this.readyState === OPEN) this.dispatchEvent(event);
       },
       paused: (delay) => this.#reconnecting(delay, 1006, ""),
-      resumed: () => this.#fire(new Event("resumed")),
+      resumed: () => this.dispatchEvent(new Event("resumed")),
       close: (code, reason, wasClean, status) => {
         if (this.#opened || this.readyState !== CONNECTING) this.#closed(code, reason, wasClean);
         else if (others.length) this.#try(others);
         else if (FINAL.includes(status)) this.#end(1008, `HTTP ${status}`, false);
         else this.#closed(code, reason, wasClean);
       },
-    });
-    this.#opened = 0;
-    this.#link = link;
+    }));
   }
 
   #closed(code, reason, wasClean) {
-    if (this.readyState >= CLOSING || !this.#options.reconnect || !mayReturn(code)) return this.#end(code, reason, wasClean);
+    const mayCome = this.readyState < CLOSING && this.#options.reconnect && mayReturn(code);
+    if (!mayCome) return this.#end(code, reason, wasClean);
     this.readyState = CONNECTING;
     if (code === 1012 || (this.#opened && Date.now() - this.#opened > STABLE)) this.#tries = 0;
     const delay = pause(this.#tries++);
@@ -118,7 +113,7 @@ export class PeerSocket extends EventTarget {
   }
 
   #reconnecting(delay, code, reason) {
-    this.#fire(new CustomEvent("reconnecting", { detail: { at: Date.now() + delay, code, reason } }));
+    this.dispatchEvent(new CustomEvent("reconnecting", { detail: { at: Date.now() + delay, code, reason } }));
   }
 
   #end(code, reason, wasClean) {
@@ -126,8 +121,8 @@ export class PeerSocket extends EventTarget {
     this.readyState = CLOSED;
     this.#listening.abort();
     this.#link.drop();
-    if (!wasClean) this.#fire(new Event("error"));
-    this.#fire(new CloseEvent("close", { code, reason, wasClean }));
+    if (!wasClean) this.dispatchEvent(new Event("error"));
+    this.dispatchEvent(new CloseEvent("close", { code, reason, wasClean }));
   }
 
   /** The network is back: wait no longer. */
@@ -136,22 +131,11 @@ export class PeerSocket extends EventTarget {
     clearTimeout(this.#timer);
     this.#connect();
   }
-
-  #deliver(data) {
-    if (data instanceof ArrayBuffer && this.binaryType === "blob") data = new Blob([data]);
-    this.#fire(new MessageEvent("message", { data, origin: this.#url.origin }));
-  }
-
-  #fire(event) {
-    this[`on${event.type}`]?.(event);
-    this.dispatchEvent(event);
-  }
 }
 
 for (const known of [PeerSocket, PeerSocket.prototype]) Object.assign(known, { CONNECTING, OPEN, CLOSING, CLOSED });
 
-/** One WebSocket. */
-function openFrames(url, protocols, on) {
+function websocket(url, protocols, on) {
   const socket = new WebSocket(url, protocols);
   const tooLate = setTimeout(() => socket.close(), TIMEOUT);
   socket.binaryType = "arraybuffer";
@@ -162,26 +146,24 @@ function openFrames(url, protocols, on) {
   return Object.assign(socket, { drop: () => socket.close(), leave() {}, hurry() {} });
 }
 
-const openEvents = (url, _protocols, on) => new Events(url, on);
+const sse = (url, _protocols, on) => new Events(url, on);
 
 /** One peer over server-sent events and POSTs, over as many of both as it takes: the server waits for the next. */
 class Events {
   protocol = "";
   extensions = "";
   bufferedAmount = 0;
-  #url;
   #on;
+  #url;
   #isOver = false;
   #token = "";
   #lastId = "";
-  #resume = 0; // how long the server waits
-  #keepAlive = 0; // its longest silence
+  #facts; // how many seconds the server waits, and its longest silence
   #queue = []; // what was not answered yet
   #number = 1; // of the first in it
   #isPosting = false;
   #stream = new AbortController();
   #watchdog = 0;
-  #wake = () => {};
 
   constructor(url, on) {
     this.#url = new URL(url);
@@ -204,7 +186,7 @@ class Events {
   drop() {
     this.#isOver = true;
     this.#stream.abort();
-    this.#wake();
+    this.hurry();
   }
 
   /** The page goes: say so, that nobody waits for it. */
@@ -212,54 +194,50 @@ class Events {
     if (this.#token) this.#postNow(["c2:", new Uint8Array([1001 >> 8, 1001 & 255])], { keepalive: true });
   }
 
-  hurry() { this.#wake(); }
+  hurry() {} // Ends the pause before the next GET.
 
   async #run() {
     for (let attempt = 0, until = 0; !this.#isOver; attempt++) {
-      const { code, reason, status, lasted } = await this.#read();
+      const { code, reason, status, began } = await this.#read();
       if (code) return this.#end(code, reason, true);
-      if (lasted) [attempt, until] = [0, Date.now() + this.#resume];
+      if (began) [attempt, until] = [0, Date.now() + this.#facts.resume * 1000];
       if (!this.#token || status || Date.now() >= until) return this.#end(1006, "", false, status);
       const delay = Math.min(pause(attempt), until - Date.now());
       this.#on.paused(delay);
-      await Promise.race([sleep(delay), new Promise((resolve) => (this.#wake = resolve))]);
+      await Promise.race([sleep(delay), new Promise((resolve) => (this.hurry = resolve))]);
     }
   }
 
-  /** One GET, to its end: how it was refused, how the server closed, or that it was lost, and if not from the start. */
+  /** One GET, to its end: how it was refused, how the server closed, or that it was lost, and whether it had begun. */
   async #read() {
-    let lasted = false;
+    let began = false;
     const { signal } = (this.#stream = new AbortController());
     this.#watch(TIMEOUT);
     try {
       const headers = { accept: "text/event-stream", ...(this.#lastId && { "last-event-id": this.#lastId }) };
       const response = await fetch(this.#url, { headers, signal, cache: "no-store" });
       if (!response.headers.get("content-type")?.startsWith("text/event-stream")) return { status: response.status };
-      let [rest, event] = ["", {}];
+      let [rest, event, end] = ["", {}];
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
       for (let part = await reader.read(); !part.done; part = await reader.read()) {
-        lasted = true;
-        this.#watch(this.#keepAlive * 3 || MAX_DELAY * 1e4);
         const lines = (rest + part.value).split("\n");
         rest = lines.pop();
         for (const line of lines) {
           const [, name, value] = /^([^:]*):? ?(.*)$/s.exec(line);
           if (name === "data") event.data = event.data === undefined ? value : `${event.data}\n${value}`;
           else if (line) event[name] = value;
-          else {
-            const end = this.#take(event);
-            if (end) return end;
-            event = {};
-          }
+          else if ((end = this.#take(event))) return end;
+          else event = {};
         }
+        began = true;
+        this.#watch(this.#facts?.keepAlive * 3000 || 2 ** 30);
       }
-    } catch {
-      // It was cut, here or on the way.
+    } catch { // It was cut, here or on the way.
     } finally {
       clearTimeout(this.#watchdog);
       this.#stream.abort();
     }
-    return { lasted };
+    return { began };
   }
 
   #take({ event = "message", data, id = this.#lastId }) {
@@ -269,28 +247,22 @@ class Events {
     else if (event === "text") this.#on.message(JSON.parse(data));
     else if (event === "binary") this.#on.message(Uint8Array.from(atob(data), (char) => char.charCodeAt()).buffer);
     else if (event === "crossws-id") this.#token = data;
-    else if (event === "start") this.#start(JSON.parse(data));
     else if (event === "close") return JSON.parse(data);
-  }
-
-  #start({ resumed, resume, keepAlive }) {
-    this.#resume = resume * 1000;
-    this.#keepAlive = keepAlive * 1000;
-    if (!resumed) [this.#queue, this.#number, this.bufferedAmount] = [[], 1, 0];
-    if (resumed) this.#on.resumed();
-    else this.#on.open();
-    this.#post();
+    else if (event === "start") {
+      this.#facts = JSON.parse(data);
+      if (!this.#facts.resumed) [this.#queue, this.#number, this.bufferedAmount] = [[], 1, 0];
+      this.#on[this.#facts.resumed ? "resumed" : "open"]();
+    }
   }
 
   #push(kind, payload, done) {
     this.#queue.push({ body: new Blob([`${kind}${payload.size}:`, payload]), size: payload.size, done });
     this.bufferedAmount += payload.size;
-    this.#post();
+    if (!this.#isPosting) this.#post();
   }
 
   /** Post what waits, one POST after the other: under the same number again if there was no answer. */
   async #post() {
-    if (this.#isPosting) return;
     this.#isPosting = true;
     for (let attempt = 0; this.#queue.length && !this.#isOver; ) {
       const queue = this.#queue;
@@ -299,10 +271,7 @@ class Events {
       if (queue !== this.#queue) continue; // This is another peer by now.
       if (status === 204) {
         [attempt, this.#number] = [0, this.#number + batch.length];
-        for (const { size, done } of queue.splice(0, batch.length)) {
-          this.bufferedAmount -= size;
-          done?.();
-        }
+        queue.splice(0, batch.length).forEach(({ size, done }) => ((this.bufferedAmount -= size), done?.()));
       } else {
         if (FINAL.includes(status)) this.#stream.abort(); // The stream will find out what is wrong.
         await sleep(pause(attempt++));

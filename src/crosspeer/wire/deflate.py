@@ -20,7 +20,7 @@ FAIR_RATIO: Final = 32
 """Bytes that one compressed byte may honestly become: JSON and text stay below, deflate's most is about 1,030."""
 
 _MAX_STREAMS: Final = 64
-"""Ends of a stream within one piece of a message: each costs a context here, and two bytes there."""
+"""Ends of a stream that a message may have. Each is two bytes there, and a context to make here."""
 
 _TOKEN: Final = re.compile(r"[ \t]*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)[ \t]*")
 _QUOTED: Final = re.compile(r'[ \t]*"((?:[^"\\]|\\.)*)"[ \t]*')
@@ -183,14 +183,14 @@ class Inflater:
         allow: asked for each message that becomes more than honest data would, with the bytes beyond that.
     """
 
-    __slots__ = ("_allow", "_context", "_inflated", "_most", "_takeover", "_wire")
+    __slots__ = ("_allow", "_context", "_inflated", "_most", "_streams", "_takeover", "_wire")
 
     def __init__(self, takeover: bool, most: int, allow: Callable[[int], bool]) -> None:
         self._takeover = takeover
         self._most = most
         self._allow = allow
         self._context: zlib._Decompress | None = None
-        self._wire = self._inflated = 0
+        self._wire = self._inflated = self._streams = 0
 
     def inflate(self, piece: bytes, *, last: bool) -> bytes:
         """Inflate the next piece of a message.
@@ -204,7 +204,8 @@ class Inflater:
         except zlib.error:
             raise ProtocolError(CloseCode.INVALID_DATA, "a message that cannot be inflated") from None
         if last:
-            excess, self._wire, self._inflated = self._inflated - FAIR_RATIO * self._wire, 0, 0
+            excess = self._inflated - FAIR_RATIO * self._wire
+            self._wire = self._inflated = self._streams = 0
             if not self._takeover:
                 self._context = None
             if excess > 0 and not self._allow(excess):
@@ -213,7 +214,7 @@ class Inflater:
 
     def _inflate(self, piece: bytes) -> bytes:
         out = b""
-        for _ in range(_MAX_STREAMS):
+        while True:
             if self._context is None:
                 self._context = zlib.decompressobj(-15)
             # One byte over the bound tells the message that is too big from the one that just fits.
@@ -224,7 +225,9 @@ class Inflater:
             if self._context.eof:
                 # A block that calls itself the last one does not end the message (section 7.2.3.4).
                 piece, self._context = self._context.unused_data, None
+                self._streams += 1
+                if self._streams > _MAX_STREAMS:
+                    raise zlib.error
             if not piece:
                 self._inflated += len(out)
                 return out
-        raise ProtocolError(CloseCode.POLICY, "too many streams in one message")

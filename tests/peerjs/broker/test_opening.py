@@ -117,15 +117,12 @@ async def test_who_comes_again_with_its_token_takes_over(clients: Clients) -> No
 
 
 async def test_the_old_socket_is_closed_before_the_new_one_is_opened(clients: Clients) -> None:
-    order: list[str] = []
+    states: list[Any] = []
     old = await clients.join("a")
     peer = clients.broker.clients["a"].peer
-    close = peer._session.close
-    peer._session.close = lambda *args: (order.append("old closed"), close(*args))  # type: ignore[method-assign,func-returns-value]
-    clients.broker.on("connection", lambda client: order.append("connection"))
-    new = await clients.dial("a")
-    assert await new.receive_json() == OPEN
-    assert order == ["old closed", "connection"]
+    clients.broker.on("connection", lambda client: states.append((peer.websocket.ready_state, client.peer is peer)))
+    await clients.join("a")
+    assert states == [(2, False)]
     assert await old.wait_closed() == 4501
 
 

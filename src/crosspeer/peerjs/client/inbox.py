@@ -124,4 +124,8 @@ class Turns:
 
 
 def _call(value: Any, handlers: list[Registered]) -> list[Coroutine[Any, Any, Any]]:
-    return [rest for handler in handlers if (rest := handler.call("data", (value,))) is not None]
+    rest = []
+    for handler in handlers:
+        if (work := handler.call("data", (value,))) is not None:
+            rest.append(work)
+    return rest

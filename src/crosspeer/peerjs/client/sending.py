@@ -60,7 +60,7 @@ class Sending:
                 self._progress(self.sent, self.total)
             except Exception:
                 logger.exception("a progress function failed")
-        if self.sent == self.total:
+        if self._waiters is not None and self.sent == self.total:
             self._wake()
 
     def failed(self, error: PeerError) -> None:
@@ -132,6 +132,10 @@ class Outbox:
         else:
             size = len(encoded) or 1
             sending = Sending(iter((encoded,)), size, size, progress)
+            if self._budget > 0 and not self._queue and self._channel is not None:
+                # By far the commonest.
+                self._hand_over(self._channel, encoded, sending)
+                return sending
         if self._queue or self._channel is None or not self._empty(sending):
             left = sending.total - sending.sent
             if self._queue and self._size + left > self._max_size:
@@ -170,16 +174,18 @@ class Outbox:
         while self._channel is not None and not sending.is_done:
             if self._budget <= 0 and not self._has_room(self._channel):
                 return False
-            frame = next(sending.frames)
-            try:
-                self._channel.send(frame)
-            except RTCError as error:
-                sending.failed(PeerError(ErrorType.CONNECTION_CLOSED, str(error)))
-                self._failed(error)
-                return True
-            self._budget -= len(frame)
-            sending.moved()
+            self._hand_over(self._channel, next(sending.frames), sending)
         return True
+
+    def _hand_over(self, channel: Channel, frame: str | bytes, sending: Sending) -> None:
+        try:
+            channel.send(frame)
+        except RTCError as error:
+            sending.failed(PeerError(ErrorType.CONNECTION_CLOSED, str(error)))
+            self._failed(error)
+            return
+        self._budget -= len(frame)
+        sending.moved()
 
     def _has_room(self, channel: Channel) -> bool:
         # In the same step as the last `send`, so `drained` is still to come if this says no.

@@ -30,8 +30,10 @@ def unpack(data: bytes | bytearray | memoryview, *, max_depth: int = MAX_DEPTH, 
     Raises:
         UnpackError: the bytes end too early, a text or a key is none, or a limit is passed.
     """
+    if type(data) is not bytes:
+        data = bytes(data)
     try:
-        return _read(data if type(data) is bytes else bytes(data), 0, 1, max_depth, [max_items])[0][0]
+        return _read(data, 0, 1, max_depth, [max_items])[0][0]
     except (IndexError, struct.error):
         raise _ended() from None
 
