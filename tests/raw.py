@@ -32,7 +32,7 @@ def frame(
 
 
 def handshake(path: str = "/", *, drop: tuple[str, ...] = (), lines: tuple[str, ...] = (), **headers: str) -> bytes:
-    """A handshake; headers are named with underscores, replaced by value, dropped by name. `lines` stand behind them."""
+    """A handshake; headers are named with underscores, replaced by value, dropped by name. `lines` are added."""
     named = {
         "Host": "127.0.0.1",
         "Connection": "Upgrade",

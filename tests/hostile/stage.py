@@ -7,6 +7,7 @@ import re
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HTTPRequest
 from starlette.responses import PlainTextResponse
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
 
 ENGINES = ("native", "python", "uvicorn")
 LIMITS = Limits(close_timeout=1)
+
+
+def needed(engine: str) -> str:
+    """The engine, or a reason to skip."""
+    if engine == "native":
+        pytest.importorskip("crosspeer_engine", reason="the native engine is not built here: it needs cargo")
+    return engine
 
 
 class Echo(Recorder):

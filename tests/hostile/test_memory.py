@@ -18,7 +18,7 @@ import pytest
 from crosspeer.testing import sockets
 from crosspeer.testing.contracts.harness import talk
 from hostile.handshakes import ROWS, SMUGGLED, request
-from hostile.stage import ENGINES
+from hostile.stage import ENGINES, needed
 from process import serving
 from raw import BINARY, FIN, PING, PONG, TEXT, Raw, frame, handshake
 
@@ -232,11 +232,9 @@ KINDS: Final = {
 
 @pytest.mark.parametrize("engine", ENGINES)
 async def test_what_hostile_clients_cost_is_bounded(engine: str, tmp_path: Path, subtests: pytest.Subtests) -> None:
-    if engine == "native":
-        pytest.importorskip("crosspeer_engine", reason="the native engine is not built here: it needs cargo")
     (tmp_path / "attacked.py").write_text(APPLICATION)
     async with (
-        serving("attacked:hub", "--engine", engine, cwd=tmp_path) as command,
+        serving("attacked:hub", "--engine", needed(engine), cwd=tmp_path) as command,
         sockets.connect(command.url.replace("http", "ws")) as witness,
     ):
         for name, kind in KINDS.items():

@@ -1,16 +1,13 @@
-// One lasting connection, made of as many WebSockets as it takes.
+// One lasting connection: the socket comes back by itself, and can be replaced without anybody noticing.
 
-const FIRST_DELAY = 500;
-const MAX_DELAY = 10_000;
-const CONNECT_TIMEOUT = 10_000;
-const STABLE_AFTER = 5_000;
-const SERVICE_RESTART = 1012;
+import { PeerSocket } from "/_crosspeer/client.js";
+
+// "?transport=sse" in the address of the page shows the chat on server-sent events.
+const transport = new URLSearchParams(location.search).get("transport") ?? "auto";
 
 export class Connection {
   #url = null;
   #socket = null;
-  #timer = 0;
-  #attempts = 0;
 
   /**
    * @param onMessage called with each message, parsed
@@ -21,67 +18,45 @@ export class Connection {
     this.onState = onState;
     // The network is back: an open socket may be dead without knowing it.
     addEventListener("online", () => this.refresh());
-    document.addEventListener("visibilitychange", () => {
-      if (document.visibilityState === "visible" && !this.#socket) this.refresh();
-    });
   }
 
   /** Connect to a URL, and stay connected to it. The connection to the one before ends now. */
   open(url) {
-    this.#url = url;
-    this.#leave(this.#socket);
+    leave(this.#socket);
     this.#socket = null;
-    this.refresh();
+    this.refresh(url);
   }
 
   /** Replace the socket by a new one. The old one stays until the new one is open, so nobody sees us leave. */
   refresh(url = this.#url) {
     this.#url = url;
-    this.#attempts = 0;
-    if (url) this.#connect();
-  }
-
-  send(value) {
-    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(value));
-  }
-
-  #connect() {
-    clearTimeout(this.#timer);
+    if (!url) return;
     const before = this.#socket;
-    if (before?.readyState !== WebSocket.OPEN) this.onState(this.#attempts ? "reconnecting" : "connecting");
-    if (before) before.onopen = before.onmessage = before.onclose = null;
+    if (before?.readyState !== PeerSocket.OPEN) this.onState("connecting");
+    if (before) before.onopen = before.onmessage = before.onreconnecting = before.onresumed = before.onclose = null;
 
-    const socket = new WebSocket(this.#url);
-    const tooLate = setTimeout(() => socket.close(), CONNECT_TIMEOUT);
-    let opened = Infinity;
+    const socket = new PeerSocket(url, [], { transport });
     this.#socket = socket;
     socket.onopen = () => {
-      clearTimeout(tooLate);
-      opened = Date.now();
-      this.#leave(before);
+      leave(before);
       this.onState("connected");
     };
     socket.onmessage = ({ data }) => this.onMessage(JSON.parse(data));
-    socket.onclose = ({ code }) => {
-      clearTimeout(tooLate);
-      this.#leave(before);
-      this.#socket = null;
-      if (code === SERVICE_RESTART || Date.now() - opened > STABLE_AFTER) this.#attempts = 0;
-      this.#retryLater();
+    socket.onreconnecting = ({ detail }) => {
+      leave(before);
+      this.onState("reconnecting", detail.at);
     };
+    socket.onresumed = () => this.onState("connected");
+    socket.onclose = () => this.onState("reconnecting");
   }
 
-  /** Wait longer from attempt to attempt, each page another time, so that not all of them come at once. */
-  #retryLater() {
-    const most = Math.min(MAX_DELAY, FIRST_DELAY * 2 ** this.#attempts++);
-    const delay = most * (0.4 + 0.6 * Math.random());
-    this.#timer = setTimeout(() => this.#connect(), delay);
-    this.onState("reconnecting", Date.now() + delay);
+  send(value) {
+    if (this.#socket?.readyState === PeerSocket.OPEN) this.#socket.send(JSON.stringify(value));
   }
+}
 
-  #leave(socket) {
-    if (!socket) return;
-    socket.onopen = socket.onmessage = socket.onclose = null;
-    socket.close();
-  }
+function leave(socket) {
+  if (!socket) return;
+  socket.onopen = socket.onmessage = socket.onreconnecting = socket.onresumed = socket.onclose = null;
+  socket.close();
 }

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from starlette.responses import PlainTextResponse, Response
 
-from crosspeer.adapters import sse
+from crosspeer.adapters import browser, sse
 from crosspeer.adapters.dialects import DENIAL, dialect_of
 from crosspeer.core.hooks import CloseDetails, HooksLike
 from crosspeer.core.hub import Hub, as_hub
@@ -79,6 +79,8 @@ class Adapter:
             self.hub, _mended(scope), receive, send, is_last=self._http is None
         ):
             return
+        elif browser.concerns(scope):
+            await browser.serve(scope, receive, send)
         elif self._http is not None:
             await self._http({**scope, HUB_KEY: self.hub}, receive, send)
         elif scope["type"] == "lifespan":

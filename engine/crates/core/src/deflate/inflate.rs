@@ -207,7 +207,7 @@ mod tests {
         let mut inflater = Inflater::new(true);
         for _ in 0..100 {
             let mut out = Vec::new();
-            inflater.inflate(&b"\x03\x00".repeat(50), &mut out, 100).unwrap();
+            inflater.inflate(&[&b"\x03\x00".repeat(50)[..], b"\x00"].concat(), &mut out, 100).unwrap();
             inflater.finish(&mut out, 100).unwrap();
         }
     }
