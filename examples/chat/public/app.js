@@ -9,7 +9,13 @@ const TYPING_EVERY = 2_000;
 const TYPING_LASTS = 4_000;
 const BACK_WITHIN = 15_000;
 const ROOMS_EVERY = 10_000;
-const STATES = { connecting: "Connecting", connected: "Connected", reconnecting: "Reconnecting" };
+const STATES = {
+  connecting: "Connecting",
+  connected: "Connected",
+  paused: "Reconnecting",
+  reconnecting: "Reconnecting",
+  refused: "Not connected",
+};
 
 const $ = (id) => document.getElementById(id);
 const composer = $("composer");
@@ -158,7 +164,7 @@ function showState(state, nextAttempt) {
   if (state === "reconnecting" && isWelcome) {
     for (const id of people.keys()) lastSeen.set(id, { at: Date.now() });
   }
-  isWelcome &&= state === "connected";
+  isWelcome &&= state === "connected" || state === "paused";
   $("status").dataset.state = state;
   $("status-text").textContent = STATES[state];
   const tick = () => {

@@ -11,13 +11,17 @@ export class Connection {
 
   /**
    * @param onMessage called with each message, parsed
-   * @param onState called with "connecting", "connected" or "reconnecting", and the time of the next attempt if one waits
+   * @param onState called with "connecting", "connected", "paused" (the server waits for us), "reconnecting" or
+   *   "refused", and the time of the next attempt if one waits
    */
   constructor({ onMessage, onState }) {
     this.onMessage = onMessage;
     this.onState = onState;
     // The network is back: an open socket may be dead without knowing it.
     addEventListener("online", () => this.refresh());
+    document.addEventListener("visibilitychange", () => {
+      if (document.visibilityState === "visible" && this.#socket?.readyState !== PeerSocket.OPEN) this.refresh();
+    });
   }
 
   /** Connect to a URL, and stay connected to it. The connection to the one before ends now. */
@@ -32,9 +36,11 @@ export class Connection {
     this.#url = url;
     if (!url) return;
     const before = this.#socket;
-    if (before?.readyState !== PeerSocket.OPEN) this.onState("connecting");
-    if (before) before.onopen = before.onmessage = before.onreconnecting = before.onresumed = before.onclose = null;
-
+    forget(before);
+    if (before?.readyState !== PeerSocket.OPEN) {
+      leave(before);
+      this.onState("connecting");
+    }
     const socket = new PeerSocket(url, [], { transport });
     this.#socket = socket;
     socket.onopen = () => {
@@ -42,12 +48,15 @@ export class Connection {
       this.onState("connected");
     };
     socket.onmessage = ({ data }) => this.onMessage(JSON.parse(data));
+    socket.onresumed = () => this.onState("connected");
     socket.onreconnecting = ({ detail }) => {
       leave(before);
-      this.onState("reconnecting", detail.at);
+      this.onState(socket.readyState === PeerSocket.OPEN ? "paused" : "reconnecting", detail.at);
     };
-    socket.onresumed = () => this.onState("connected");
-    socket.onclose = () => this.onState("reconnecting");
+    socket.onclose = () => {
+      leave(before);
+      this.onState("refused");
+    };
   }
 
   send(value) {
@@ -55,8 +64,11 @@ export class Connection {
   }
 }
 
+function forget(socket) {
+  if (socket) socket.onopen = socket.onmessage = socket.onresumed = socket.onreconnecting = socket.onclose = null;
+}
+
 function leave(socket) {
-  if (!socket) return;
-  socket.onopen = socket.onmessage = socket.onreconnecting = socket.onresumed = socket.onclose = null;
-  socket.close();
+  forget(socket);
+  socket?.close();
 }

@@ -150,14 +150,13 @@ class Relay:
         other = self._find(dst)
         if other is None:
             self._park(client, kind, dst, payload, now)
-        elif other.peer.buffered_amount and not other.is_reachable:
-            # Only one that is held up can be about to end without our doing.
-            client.send(leave_text(dst, client.id))
-        else:
+        elif other.is_reachable:
             other.peer.send(relayed(kind, client.id, dst, payload))
             client.met(dst, now, now - self._memory)
             other.met(client.id, now, now - self._memory)
             self._relayed[kind] += 1
+        else:
+            client.send(leave_text(dst, client.id))
 
     def _park(self, client: Client, kind: str, dst: str, payload: str | None, now: float) -> None:
         state = self._state
