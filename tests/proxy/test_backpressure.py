@@ -182,6 +182,41 @@ async def test_two_sides_that_both_do_not_read_are_let_go_with_the_client(server
                 await asyncio.sleep(0.01)
 
 
+async def test_an_upstream_that_reads_late_is_told_how_the_peer_was_closed(server: Serve) -> None:
+    """Its hook waited for the upstream when the hub closed it."""
+    go_on, told = asyncio.Event(), asyncio.Event()
+    seen: list[Any] = []
+
+    async def behave(connection: ServerConnection) -> None:
+        connection.transport.pause_reading()
+        await go_on.wait()
+        connection.transport.resume_reading()
+        try:
+            while True:
+                await connection.recv()
+        except ConnectionClosed as closed:
+            seen.append(closed.rcvd)
+            told.set()
+
+    async with scene(server, behave) as stage:
+        for _ in range(100):
+            stage.client.send(frame(FIN | BINARY, message(0), key=b"\0\0\0\0"))
+        (link,) = stage.made._links.values()
+        async with asyncio.timeout(20):
+            while link._watching is None:
+                await asyncio.sleep(0.01)
+        stage.recorder.peers[0].close(4000, "enough")
+        assert await stage.client.close_code() == (4000, "enough")
+        stage.client.writer.transport.abort()
+        await stage.recorder.wait_for("close", timeout=20)
+        async with asyncio.timeout(20):
+            while link._end is None:
+                await asyncio.sleep(0.01)
+        go_on.set()
+        await asyncio.wait_for(told.wait(), 20)
+        assert (seen[0].code, seen[0].reason) == (4000, "enough")
+
+
 async def test_the_limit_of_a_peers_queue_is_never_reached(server: Serve) -> None:
     """Messages as large as the queue wait until it is empty, and are not taken for a reader that does not read."""
     sizes = [60_000, 10, 100_000, 99_990, 100_000, 1, 64_000, 40_000] * 5

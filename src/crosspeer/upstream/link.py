@@ -63,6 +63,8 @@ class Link:
         self._is_announced = False
         self._end: UpstreamClosed | None = None
         """How it ended. Who says it first is right."""
+        self._patience = asyncio.timeout(None)
+        """Of the hook that waits for the upstream."""
         self._watching: asyncio.TimerHandle | None = None
         self._idle = Idle(options.client_idle_timeout, self._idled) if options.client_idle_timeout else None
         self._life = tasks.start(self._live())
@@ -187,9 +189,10 @@ class Link:
 
     async def _send(self, data: str | bytes) -> None:
         try:
-            await noticing(self._send_in_turn(data), self._watch)
-        except ConnectionClosed:
-            pass  # It is told where the upstream is read.
+            async with asyncio.timeout(None) as self._patience:
+                await noticing(self._send_in_turn(data), self._watch)
+        except (ConnectionClosed, TimeoutError):
+            pass  # The end is told elsewhere.
         finally:
             if self._watching is not None:
                 self._watching.cancel()
@@ -207,7 +210,7 @@ class Link:
         if self._peer.websocket.ready_state is ReadyState.OPEN:
             self._watching = asyncio.get_running_loop().call_later(LOOK, self._watch)
         else:
-            self._life.cancel()
+            self._patience.reschedule(asyncio.get_running_loop().time())
 
     # Endings.
 

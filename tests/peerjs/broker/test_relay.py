@@ -243,14 +243,12 @@ async def test_a_flood_of_heartbeats_ends_the_connection(clients: Clients, clock
 
 
 async def test_who_writes_to_a_peer_that_is_about_to_go_is_told_so(clients: Clients) -> None:
-    alice, bob = await clients.join("alice"), await clients.join("bob")
-    bob.freeze()
-    peer = clients.broker.clients["bob"].peer
-    big = "x" * 60_000
-    while peer.websocket.ready_state == 1:
-        peer.send(big)
-        await asyncio.sleep(0)
-    await alice.send(signal("OFFER", "bob"))
+    alice = await clients.join("alice")
+    await clients.join("bob")
+    here, there = (clients.broker.clients[id].peer for id in ("alice", "bob"))
+    there.close(4000, "bye")
+    # In the same turn of the loop, so that the end of the other is not known yet.
+    here._session.receive(signal("OFFER", "bob"))
     assert await alice.receive_json() == {"type": "LEAVE", "src": "bob", "dst": "alice"}
 
 
