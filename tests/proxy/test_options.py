@@ -239,15 +239,18 @@ async def test_an_option_of_a_function_that_is_the_proxys_closes_the_peer() -> N
 
 async def test_another_client_can_take_the_place_of_websockets() -> None:
     calls: list[dict[str, Any]] = []
+    nodelay = []
 
     def dial(url: str, **options: Any) -> Any:
         calls.append({"url": url, **options})
+        nodelay.append(options["sock"].getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
         return websockets_connect(url, **options)
 
     async with upstream("websockets") as up:
         async with connect(proxy(up.url + "/x", connect=dial), subprotocols=["a"]) as client:
             await echo(client)
         [call] = calls
+        assert nodelay == [1]
         assert call["url"] == up.url + "/x"
         assert call["subprotocols"] == ["a"]
         assert isinstance(call["sock"], socket.socket)

@@ -52,8 +52,8 @@ export class PeerSocket extends EventTarget {
   }
 
   get url() { return this.#url.href; }
-  get protocol() { return this.#link.protocol; }
-  get extensions() { return this.#link.extensions; }
+  get protocol() { return this.#link.protocol ?? ""; }
+  get extensions() { return this.#link.extensions ?? ""; }
   get bufferedAmount() { return this.#link.bufferedAmount; }
   get transport() { return this.#working?.name ?? ""; } // "websocket" or "sse", once it was open
 
@@ -150,12 +150,11 @@ const sse = (url, _protocols, on) => new Events(url, on);
 
 /** One peer over server-sent events and POSTs, over as many of both as it takes: the server waits for the next. */
 class Events {
-  protocol = "";
-  extensions = "";
   bufferedAmount = 0;
   #on;
   #url;
   #isOver = false;
+  #isClosing = false; // nothing is heard any more, but what is said is posted yet
   #token = "";
   #lastId = "";
   #facts; // how many seconds the server waits, and its longest silence
@@ -178,6 +177,7 @@ class Events {
   }
 
   close(code, reason = "") {
+    this.#isClosing = true;
     const payload = code === undefined ? [] : [new Uint8Array([code >> 8, code & 255]), reason];
     this.#push("c", new Blob(payload), () => this.#end(code ?? 1005, reason, true));
     setTimeout(() => this.#end(1006, "", false), TIMEOUT / 2);
@@ -197,14 +197,16 @@ class Events {
   hurry() {} // Ends the pause before the next GET.
 
   async #run() {
-    for (let attempt = 0, until = 0; !this.#isOver; attempt++) {
+    for (let attempt = 0, until = 0; ; attempt++) {
       const { code, reason, status, began } = await this.#read();
       if (code) return this.#end(code, reason, true);
+      if (this.#isClosing || this.#isOver) return;
       if (began) [attempt, until] = [0, Date.now() + this.#facts.resume * 1000];
       if (!this.#token || status || Date.now() >= until) return this.#end(1006, "", false, status);
       const delay = Math.min(pause(attempt), until - Date.now());
       this.#on.paused(delay);
       await Promise.race([sleep(delay), new Promise((resolve) => (this.hurry = resolve))]);
+      if (this.#isClosing || this.#isOver) return;
     }
   }
 

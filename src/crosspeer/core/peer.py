@@ -6,7 +6,7 @@ import uuid
 from abc import ABCMeta
 from typing import TYPE_CHECKING, Any
 
-from crosspeer.core.outgoing import Sendable, outgoing
+from crosspeer.core.outgoing import Outgoing, Sendable, outgoing
 from crosspeer.wire.closing import CloseCode
 
 if TYPE_CHECKING:
@@ -90,7 +90,8 @@ class Peer(metaclass=ABCMeta):  # noqa: B024 - for `register`
         Raises:
             TypeError, ValueError: the data has no such form (see `outgoing`).
         """
-        item = outgoing(data, compress)
+        # Most messages are text, and this is the hot path of every answer.
+        item = Outgoing(data, compress) if isinstance(data, str) else outgoing(data, compress)
         if not self._session.push(item):
             self._session.overflow()
 

@@ -107,6 +107,9 @@ async def _connected(places: list[Place]) -> socket.socket:
         connecting = socket.socket(family, socket.SOCK_STREAM)
         try:
             connecting.setblocking(False)
+            if family != socket.AF_UNIX:
+                # asyncio does it for the sockets that it makes itself.
+                connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await asyncio.get_running_loop().sock_connect(connecting, place)
         except OSError as error:
             connecting.close()

@@ -28,6 +28,7 @@ fragments never ends and never reaches a limit (row W4)."""
 
 _WHOLE: Final = (0x80 | TEXT, 0x80 | BINARY)
 _SHORT: Final = range(0x80, 0x80 + 126)
+_SHORT_HEADS: Final = [[bytes((0x80 | opcode, size)) for size in range(126)] for opcode in range(COMPRESSED | 0x10)]
 _NO_KEY: Final = bytes(4)
 _Validator: Final = codecs.getincrementaldecoder("utf-8")
 _KNOWN: Final = frozenset({CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG})
@@ -58,7 +59,7 @@ def encode_frame(opcode: int, payload: bytes) -> bytes:
     """Write one unmasked frame; the opcode may have the `COMPRESSED` bit."""
     size = len(payload)
     if size < 126:
-        return bytes((0x80 | opcode, size)) + payload
+        return _SHORT_HEADS[opcode][size] + payload
     if size < 65_536:
         return bytes((0x80 | opcode, 126)) + size.to_bytes(2, "big") + payload
     return bytes((0x80 | opcode, 127)) + size.to_bytes(8, "big") + payload

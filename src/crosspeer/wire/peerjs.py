@@ -39,6 +39,8 @@ INVALID_ID: Final = "Invalid id"
 LIMIT_EXCEEDED: Final = "Server has reached its concurrent user limit"
 
 _ID: Final = re.compile(r"[A-Za-z0-9]+(?:[ _-][A-Za-z0-9]+)*")
+_HEAD: Final = re.compile(r'\{"type":"([A-Z-]+)","payload":')
+_TAIL: Final = re.compile(r',"dst":"([A-Za-z0-9 _-]*)"\}')
 _SPACE: Final = " \t\n\r"
 
 
@@ -58,25 +60,20 @@ def parse(data: str | bytes) -> Signal:
     """
     try:
         text = data if isinstance(data, str) else data.decode()
-        if text[:1] != "{":
-            text = text.strip(_SPACE)
-        body, end = _scan(text, 0)
-        if end != len(text) and text[end:].strip(_SPACE):
-            raise BadMessage("more than one JSON value")
+        head = _HEAD.match(text)
+        if head is not None:
+            # The form in which `peerjs` writes: its payload stands between, and need not be written anew.
+            start = head.end()
+            payload, end = _scan(text, start)
+            tail = _TAIL.fullmatch(text, end)
+            if tail is not None:
+                kind, dst = head[1], tail[1]
+                return {"type": kind, "payload": payload, "dst": dst}, kind, dst, text[start:end]
+        return _parse_any(text.strip(_SPACE))
     except BadMessage:
         raise
     except (ValueError, RecursionError, StopIteration):
         raise BadMessage("not JSON") from None
-    if not isinstance(body, dict):
-        raise BadMessage("not a JSON object")
-    kind, dst = body.get("type"), body.get("dst")
-    if len(body) == 3:
-        # The form in which `peerjs` writes. All of it is JSON with no other keys, so what stands between is the
-        # payload; a key that comes twice has the same value at both ends.
-        head, tail = f'{{"type":"{kind}","payload":', f',"dst":"{dst}"}}'
-        if text.startswith(head) and text.endswith(tail) and "payload" in body:
-            return body, kind, dst, text[len(head) : -len(tail)]
-    return body, kind, dst, _payload(body)
 
 
 def relayed(kind: str, src: str, dst: str, payload: str | None) -> str:
@@ -107,6 +104,15 @@ def expire_text(absent: str, to: str) -> str:
 def leave_text(gone: str, to: str) -> str:
     """What tells the sender of a message that its receiver is gone."""
     return _write({"type": LEAVE, "src": gone, "dst": to})
+
+
+def _parse_any(text: str) -> Signal:
+    body, end = _scan(text, 0)
+    if end != len(text):
+        raise BadMessage("more than one JSON value")
+    if not isinstance(body, dict):
+        raise BadMessage("not a JSON object")
+    return body, body.get("type"), body.get("dst"), _payload(body)
 
 
 def _payload(body: dict[str, Any]) -> str | None:

@@ -35,6 +35,8 @@ BODIES = [
     ('{"dst":"bob","payload":{"a":1},"type":"OFFER"}', {"a": 1}),
     ('  {"type" : "OFFER", "dst":\n"bob", "payload": {"a": "\\u00e9 \\ud800"}}  ', {"a": "é \ud800"}),
     ('{"type":"OFFER","payload":1,"payload":2,"dst":"bob"}', 2),
+    ('{"type":"OFFER","payload":1,"dst":"carol","dst":"bob"}', 1),
+    ('{"type":"OFFER","payload":1,"d\\u0073t":"carol","dst":"bob"}', 1),
     ('{"type":"OFFER","payload":{"x":1},"dst":"bob","connectionId":"c","src":"alice"}', {"x": 1}),
     ('{"type":"OFFER","payload":"\\",\\"dst\\":\\"carol","dst":"bob"}', '","dst":"carol'),
     ('{"type":"OFFER","payload":1,"x":{"payload":2},"dst":"bob"}', 1),

@@ -136,7 +136,7 @@ class PythonConnection(asyncio.Protocol):
 
     def push(self, item: Outgoing) -> bool:
         if self.ready:
-            self._batch.gather(self, self._frame_of(item))
+            self._batch.gather(self, frame_of(item) if self.deflating is None else self._frame_of(item))
             return True
         return self.session.outbox.push(item, self.taken)
 

@@ -25,7 +25,7 @@ def unpack(data: bytes | bytearray | memoryview, *, max_depth: int = MAX_DEPTH, 
 
     Args:
         max_depth: arrays and maps inside of one another.
-        max_items: items of all arrays and maps together.
+        max_items: items of all arrays and pairs of all maps together.
 
     Raises:
         UnpackError: the bytes end too early, a text or a key is none, or a limit is passed.
@@ -119,7 +119,7 @@ def _read(data: bytes, place: int, count: int, depth: int, room: list[int]) -> t
         else:
             add(_CONSTANTS.get(tag))
             continue
-        # An item takes a byte at least, and a pair two: what cannot come is refused before anything is made for it.
+        # An item takes a byte at least: what cannot come is refused before anything is made for it.
         stop = place + length
         if stop > end:
             raise _ended()
@@ -132,12 +132,10 @@ def _read(data: bytes, place: int, count: int, depth: int, room: list[int]) -> t
         else:
             if not depth:
                 raise UnpackError("arrays and maps are nested too deeply")
-            if kind == MAP:
-                length += length
             room[0] -= length
             if room[0] < 0:
                 raise UnpackError("too many items in one message")
-            items, place = _read(data, place, length, depth - 1, room)
+            items, place = _read(data, place, length if kind == ARRAY else 2 * length, depth - 1, room)
             add(items if kind == ARRAY else _map(items))
     return values, place
 
