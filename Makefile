@@ -6,7 +6,7 @@ BIN := .venv/bin
 CARGO_LINT = cd engine && cargo fmt --check && cargo fmt --check --manifest-path fuzz/Cargo.toml && cargo clippy --quiet --all-targets -- -D warnings
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow fuzz lint format docs bench clean
+.PHONY: help setup demo test test-slow fuzz autobahn lint format docs bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
@@ -30,6 +30,10 @@ fuzz: ## Feed made-up bytes to both engines, FUZZ_SECONDS (10) for each target
 	@PYTHON="$(PYTHON)" scripts/setup test
 	@PYTHON="$(PYTHON)" scripts/fuzz $(ARGS)
 
+autobahn: ## Run the Autobahn test suite over both engines (10 minutes; needs a python2.7)
+	@PYTHON="$(PYTHON)" scripts/setup
+	@scripts/autobahn $(ARGS)
+
 lint: ## Check format, style, types and the direction of imports
 	@PYTHON="$(PYTHON)" scripts/setup test lint
 	$(BIN)/ruff format --check .
@@ -52,6 +56,6 @@ format: ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix .
 
 clean: ## Remove the environment and all caches
-	rm -rf bench/.env bench/servers/node_modules bench/load/target engine/target engine/fuzz/corpus engine/fuzz/seeds
+	rm -rf bench/.env bench/servers/node_modules tests/interop/npm-*/node_modules bench/load/target engine/target engine/fuzz/corpus engine/fuzz/seeds
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

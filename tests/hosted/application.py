@@ -111,6 +111,8 @@ class HostHarness:
     def __init__(self, host: Host) -> None:
         self.capabilities = host.server.capabilities
         self.url = host.url
+        self.prefix = host.server.prefix
+        """What all paths begin with."""
         self.page = rsgi_page if hasattr(host.server.adapter, "__rsgi__") else asgi_page
         self._host = host
 
@@ -121,8 +123,8 @@ class HostHarness:
 
         def connect(path: str = "/", **options: Any) -> Any:
             if host.server.has_events:
-                return events.connect(self.url + path, **options)
-            return sockets.connect(self.url.replace("http", "ws", 1) + path, **options)
+                return events.connect(self.url + self.prefix + path, **options)
+            return sockets.connect(self.url.replace("http", "ws", 1) + self.prefix + path, **options)
 
         if host.server.has_events:
             # Who has gone is gone soon: the contract does not wait for clients that come back.

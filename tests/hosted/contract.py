@@ -29,7 +29,7 @@ class HostedContract(AdapterContract):
     async def test_a_query_beyond_ascii_is_no_error(self, harness: HostHarness) -> None:
         recorder = Echo()
         async with harness.serve(Hub(recorder)), Raw(harness.url) as client:
-            client.send(handshake("/?q=" + "中".encode().decode("latin-1")))
+            client.send(handshake(harness.prefix + "/?q=" + "中".encode().decode("latin-1")))
             status, _ = await client.head()
             # The bytes do not belong there (RFC 3986): some servers take them, others refuse.
             assert status in (101, 400)
@@ -39,7 +39,7 @@ class HostedContract(AdapterContract):
 
     async def test_a_plain_request_is_answered_426(self, harness: HostHarness) -> None:
         async with harness.serve(Hub(Echo())), httpx.AsyncClient(trust_env=False) as client:
-            answer = await client.get(harness.url)
+            answer = await client.get(harness.url + harness.prefix + "/")
         assert answer.status_code == 426
         assert answer.headers["upgrade"] == "websocket"
         assert answer.text == "WebSocket upgrade is required."
@@ -50,5 +50,5 @@ class HostedContract(AdapterContract):
             httpx.AsyncClient(trust_env=False) as client,
             connect("/"),
         ):
-            answer = await client.get(harness.url + "/page")
+            answer = await client.get(harness.url + harness.prefix + "/page")
         assert (answer.status_code, answer.text) == (200, "the page")

@@ -29,6 +29,8 @@ class Server:
     port: tuple[str, ...] = ()
     """The options that name the port, for a server which binds it itself."""
     target: str = "hosted.application:application"
+    prefix: str = ""
+    """Where the target has mounted the adapter."""
     adapter: Any = asgi.Adapter
     has_events: bool = False
     """The clients come by `EventSource`."""
@@ -159,6 +161,17 @@ SERVERS |= {
         ("gunicorn", EVENTS),
     )
 }
+SERVERS |= {
+    name: replace(SERVERS[server], target="hosted.mounts:application", prefix="/mount")
+    for name, server in (
+        ("starlette", "uvicorn"),
+        ("fastapi", "uvicorn"),
+        ("litestar", "uvicorn"),
+        ("quart", "hypercorn"),
+        ("django", "daphne"),
+    )
+}
+"""Frameworks, each on the server that its users have."""
 
 
 def command(name: str, *, fd: int, port: int) -> list[str]:

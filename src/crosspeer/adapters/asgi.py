@@ -17,6 +17,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from crosspeer.adapters import browser, sse
 from crosspeer.adapters.dialects import DENIAL, dialect_of
+from crosspeer.adapters.mounts import restored
 from crosspeer.core.hooks import CloseDetails, HooksLike
 from crosspeer.core.hub import Hub, as_hub
 from crosspeer.core.request import HUB_KEY, Request
@@ -28,7 +29,7 @@ from crosspeer.wire.closing import CloseCode
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from crosspeer.core.outgoing import Outgoing
     from crosspeer.core.transport import Capabilities
@@ -73,6 +74,7 @@ class Adapter:
         self._http = http
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope = restored(scope)
         if scope["type"] == "websocket":
             await self._serve_peer(scope, receive, send)
         elif sse.concerns(scope) and await sse.serve(
@@ -81,13 +83,27 @@ class Adapter:
             return
         elif browser.concerns(scope):
             await browser.serve(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            http = self._http or _no_lifespan
+            await http({**scope, HUB_KEY: self.hub}, receive, self._live(send))
         elif self._http is not None:
             await self._http({**scope, HUB_KEY: self.hub}, receive, send)
-        elif scope["type"] == "lifespan":
-            await _no_lifespan(receive, send)
         else:
             answer = PlainTextResponse("WebSocket upgrade is required.", 426, {"upgrade": "websocket"})
             await answer(scope, receive, send)
+
+    def _live(self, send: Send) -> Send:
+        """Be with the other nodes for as long as the server runs, where it tells of that."""
+        sync = self.hub.sync
+
+        async def told(event: Message) -> None:
+            if sync is not None and event["type"] == "lifespan.startup.complete":
+                await sync.start()
+            elif sync is not None and event["type"].startswith("lifespan.shutdown."):
+                await sync.close()
+            await send(event)
+
+        return told
 
     async def _serve_peer(self, scope: Scope, receive: Receive, send: Send) -> None:
         if (await receive())["type"] != "websocket.connect":
@@ -274,7 +290,7 @@ async def _refuse(response: Response, scope: Scope, receive: Receive, send: Send
         pass  # The client did not wait for its answer.
 
 
-async def _no_lifespan(receive: Receive, send: Send) -> None:
+async def _no_lifespan(scope: Scope, receive: Receive, send: Send) -> None:
     while True:
         event = await receive()
         await send({"type": f"{event['type']}.complete"})

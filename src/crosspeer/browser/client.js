@@ -154,7 +154,7 @@ class Events {
   #on;
   #url;
   #isOver = false;
-  #isClosing = false; // nothing is heard any more, but what is said is posted yet
+  #isHeard = true; // Not while it closes: then only what was said is posted yet.
   #token = "";
   #lastId = "";
   #facts; // how many seconds the server waits, and its longest silence
@@ -177,36 +177,34 @@ class Events {
   }
 
   close(code, reason = "") {
-    this.#isClosing = true;
+    this.#isHeard = false;
     const payload = code === undefined ? [] : [new Uint8Array([code >> 8, code & 255]), reason];
     this.#push("c", new Blob(payload), () => this.#end(code ?? 1005, reason, true));
     setTimeout(() => this.#end(1006, "", false), TIMEOUT / 2);
   }
 
   drop() {
-    this.#isOver = true;
+    [this.#isOver, this.#isHeard] = [true, false];
     this.#stream.abort();
     this.hurry();
   }
 
-  /** The page goes: say so, that nobody waits for it. */
-  leave() {
+  leave() { // The page goes: nobody is to wait for it.
     if (this.#token) this.#postNow(["c2:", new Uint8Array([1001 >> 8, 1001 & 255])], { keepalive: true });
   }
 
   hurry() {} // Ends the pause before the next GET.
 
   async #run() {
-    for (let attempt = 0, until = 0; ; attempt++) {
+    for (let attempt = 0, until = 0; this.#isHeard; attempt++) {
       const { code, reason, status, began } = await this.#read();
       if (code) return this.#end(code, reason, true);
-      if (this.#isClosing || this.#isOver) return;
+      if (!this.#isHeard) return;
       if (began) [attempt, until] = [0, Date.now() + this.#facts.resume * 1000];
       if (!this.#token || status || Date.now() >= until) return this.#end(1006, "", false, status);
       const delay = Math.min(pause(attempt), until - Date.now());
       this.#on.paused(delay);
       await Promise.race([sleep(delay), new Promise((resolve) => (this.hurry = resolve))]);
-      if (this.#isClosing || this.#isOver) return;
     }
   }
 
@@ -231,7 +229,7 @@ class Events {
           else if ((end = this.#take(event))) return end;
           else event = {};
         }
-        began = true;
+        began = Boolean(this.#facts);
         this.#watch(this.#facts?.keepAlive * 3000 || 2 ** 30);
       }
     } catch { // It was cut, here or on the way.

@@ -173,7 +173,9 @@ class _Http:
     def ask(self, method: str, url: str, headers: list[tuple[str, str]], body: bytes = b"") -> None:
         parts = urlsplit(url)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        request = h11.Request(method=method, target=target, headers=[("host", parts.netloc), *headers])
+        known = {name.lower() for name, _ in headers}
+        host = [] if "host" in known else [("host", parts.netloc)]
+        request = h11.Request(method=method, target=target, headers=[*host, *headers])
         for event in (request, *([h11.Data(data=body)] if body else []), h11.EndOfMessage()):
             self.writer.write(self._state.send(event) or b"")
 

@@ -51,7 +51,7 @@ def check_candidate(candidate: str) -> None:
     Raises:
         ValueError: it does not.
     """
-    words = candidate.split(None, 8) if len(candidate) <= MAX_CANDIDATE_SIZE else []
+    words = candidate.split(None, 8) if len(candidate) <= MAX_CANDIDATE_SIZE and candidate.isascii() else []
     if len(words) < 8 or not words[5].isdecimal() or int(words[5]) > 0xFFFF:
         raise ValueError("this is no ICE candidate")
     address = words[4]

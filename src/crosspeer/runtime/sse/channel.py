@@ -108,6 +108,10 @@ class EventChannel:
         """Whether all that came after this message is still there."""
         return self._keeps and self._window.since(number) is not None
 
+    def has_sent(self, number: int) -> bool:
+        """Whether there was such a message."""
+        return number <= self._window.last
+
     def take(self, lease: Lease) -> None:
         """Hand the stream to another GET. Nothing is sent before it has begun."""
         before, self._lease = self._lease, lease

@@ -114,9 +114,9 @@ class _Gate:
         if isinstance(admitted, Response):
             await _answer(self._exchange, admitted, self._request if self._hub._origin_allowed(self._request) else None)
             return
-        # The same client, which has missed too much: it is not to be there twice.
         before = self._peers.by_position(self._request)
-        if before is not None:
+        if before is not None and before[0].channel.has_sent(before[1]):
+            # The same client, which has missed too much: it is not to be there twice.
             before[0].channel.finish()
         session = Session(admitted)
         connection = self._peers.add(session, self._exchange)
