@@ -13,7 +13,7 @@ from crosspeer.testing.contracts.harness import Recorder
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from brokers import Broker
+    from backplanes import Broker
     from crosspeer import Message, Peer
     from crosspeer.core.outgoing import Outgoing
     from crosspeer.core.presence import Attendee

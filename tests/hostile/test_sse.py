@@ -108,7 +108,7 @@ class Scene:
 
     async def post(self, token: str | list[str] | None, *, path: str = "/room", **headers: str) -> httpx.Response:
         tokens = [token] if isinstance(token, str) else token or []
-        pairs = [("x-crossws-id", value) for value in tokens] + list(headers.items())
+        pairs = [("content-type", "text/plain"), *(("x-crossws-id", value) for value in tokens), *headers.items()]
         async with httpx.AsyncClient(trust_env=False) as http:
             return await http.post(self.url + path, headers=pairs, content="hello")
 

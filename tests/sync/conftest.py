@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from brokers import BROKERS
+from backplanes import BROKERS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from brokers import Broker
+    from backplanes import Broker
 
 
 @pytest.fixture(params=list(BROKERS))

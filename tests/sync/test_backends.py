@@ -15,7 +15,7 @@ from crosspeer.testing.sockets import connect as dial
 from fleet import Chat, node, nodes, relay_of, settled, until
 
 if TYPE_CHECKING:
-    from brokers import Broker
+    from backplanes import Broker
 
 
 async def test_a_publication_reaches_the_subscribers_of_every_node_once(broker: Broker) -> None:

@@ -16,7 +16,7 @@ from crosspeer.wire.envelope import encode_note
 from fleet import Chat, nodes, relay_of, settled, until
 
 if TYPE_CHECKING:
-    from brokers import Broker
+    from backplanes import Broker
     from crosspeer import Request
     from crosspeer.testing.client import Client
 

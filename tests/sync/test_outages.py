@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from brokers import BROKERS, free_port
+from backplanes import BROKERS, free_port
 from crosspeer import Hub, Server
 from crosspeer.sync import Relay, link, open_backend
 from crosspeer.testing import connect
@@ -17,7 +17,7 @@ from fleet import Chat, node, nodes, relay_of, settled, until
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from brokers import Broker
+    from backplanes import Broker
 
 
 @pytest.fixture(params=["redis", "nats", "postgres"])

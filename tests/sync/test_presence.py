@@ -17,7 +17,7 @@ from fleet import relay_of, until
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from brokers import Broker
+    from backplanes import Broker
     from crosspeer import Message, Peer, Request
 
 

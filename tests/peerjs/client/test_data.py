@@ -194,19 +194,24 @@ async def test_a_flush_lets_everything_arrive(engine_peers: Peers, serialization
 
 async def test_leaving_a_connection_or_a_peer_flushes(engine_peers: Peers) -> None:
     bob = await engine_peers.open("bob")
+    received: list[int] = []
+
+    async def read_all() -> None:
+        async for connection in bob.incoming():
+            received.extend([len(value) async for value in connection])
+
+    reading = asyncio.create_task(read_all())
     async with asyncio.timeout(DEADLINE):
         async with engine_peers.begin("alice") as alice:
             async with alice.connect("bob", reliable=True) as first:
                 first.send(b"x" * 3_000_000)
             second = await alice.connect("bob", reliable=True)
             second.send(b"y" * 3_000_000)
-        received = []
-        async for connection in bob.incoming():
-            received += await collect(connection)
-            if len(received) == 2:
-                break
-    assert [len(value) for value in received] == [3_000_000, 3_000_000]
-    assert alice.destroyed
+        assert alice.destroyed
+        await until(lambda: len(received) == 2)
+        await bob.destroy()
+        await reading
+    assert received == [3_000_000, 3_000_000]
 
 
 async def test_who_awaits_goes_no_faster_than_the_network(engine_peers: Peers) -> None:
@@ -218,7 +223,7 @@ async def test_who_awaits_goes_no_faster_than_the_network(engine_peers: Peers) -
             await pair.here.send(b"x" * 1_000_000)
             most = max(most, pair.here.buffered_amount)
         await heard.wait_for("data", 20)
-    assert most < 6_000_000
+    assert most < 2_000_000
     assert pair.here.buffer_size == 0
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MAX_MESSAGE_SIZE: Final = 256 * 1024
 """Bytes that both engines send and take in one message; browsers too."""
-LOW_MARK: Final = 1024 * 1024
+LOW_MARK: Final = 64 * 1024
 """Bytes that a channel has not sent yet when it tells that it is `drained`."""
 
 
