@@ -107,7 +107,8 @@ async def main() -> int:
         summary = ", ".join(f"{count} {verdict}" for verdict, count in Counter(found.values()).most_common())
         print(f"autobahn: {engine}: {len(found)} cases: {summary}", flush=True)
         if arguments.accept:
-            expected[engine] = {case: verdict for case, verdict in sorted(found.items()) if verdict != "OK"}
+            others = {case: verdict for case, verdict in expected.get(engine, {}).items() if case not in found}
+            expected[engine] = others | {case: verdict for case, verdict in sorted(found.items()) if verdict != "OK"}
         else:
             wrong += compare(engine, found, expected.get(engine, {}))
     if arguments.accept:

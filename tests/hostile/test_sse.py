@@ -179,6 +179,21 @@ async def test_whoever_has_not_the_secret_gets_one_identical_answer() -> None:
         assert await here.client.receive() == "hello"
 
 
+async def test_a_secret_is_bound_to_the_first_page_that_posts() -> None:
+    """A GET of the same origin says nothing of it, and a proxy may change the Host: a listed page is known by its POST."""
+    other = "https://also-good.example"
+    hub = Hub(Echo(), origins=[PAGE, other])
+    async with Server(hub, port=0) as server, events.connect(server.url) as client:
+
+        async def post(origin: str | None) -> int:
+            headers = {"x-crossws-id": client._token} | ({} if origin is None else {"origin": origin})
+            async with httpx.AsyncClient(trust_env=False) as http:
+                return (await http.post(server.url, headers=headers, content="x")).status_code
+
+        answers = [await post(origin) for origin in ("https://evil.example", None, PAGE, other, PAGE, None, server.url)]
+        assert answers == [404, 204, 204, 404, 204, 204, 204]
+
+
 async def test_a_page_that_needs_no_permission_to_post_reaches_no_peer() -> None:
     """A form, or a fetch without headers of its own: the secret is nowhere but in a header."""
     async with scene() as here:

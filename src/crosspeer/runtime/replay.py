@@ -12,7 +12,7 @@ from crosspeer.core.window import Window
 from crosspeer.wire.sse import Event, encode_event
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
 RESET: Final = "reset"
 """The type of the event by which `follow` says that a client has missed something."""
@@ -64,7 +64,7 @@ class Replay:
         missed = None if number is None else self._window.since(number)
         return None if missed is None else [event for _, event in missed]
 
-    async def follow(self, last_event_id: str | None = None) -> AsyncIterator[list[Event]]:
+    async def follow(self, last_event_id: str | None = None) -> AsyncGenerator[list[Event], None]:
         """Yield the events behind the one of an id, without one those from now on, as they come.
 
         Who cannot be told all that it missed gets an event of the type "reset" instead, and goes on from there: because

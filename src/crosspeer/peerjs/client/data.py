@@ -71,6 +71,8 @@ class DataConnection(BaseConnection):
         self._tasks = Tasks()
         self._readers = 0
         self._is_flushing = False
+        self._unassigned = 0
+        """Bytes that came since the last message was complete: the next one counts as so many."""
         self._is_asked_to_close = False
         self._strays = 0
         """Channels that the other side opened beside the one."""
@@ -210,11 +212,13 @@ class DataConnection(BaseConnection):
         except Exception as error:
             self._misunderstood(error)
             return
+        self._unassigned += len(frame)
         for value in values:
             if value is CLOSE:
                 self._asked_to_close()
             else:
-                self._deliver(value, len(frame))
+                self._deliver(value, self._unassigned)
+                self._unassigned = 0
         if self._is_asked_to_close and self._serializer.is_complete:
             self._end(None)
 

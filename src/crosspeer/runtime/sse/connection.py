@@ -16,6 +16,7 @@ from crosspeer.wire.closing import CloseCode
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from crosspeer.core.request import Request
     from crosspeer.core.session import Session
     from crosspeer.core.sse import SSE
     from crosspeer.runtime.exchange import Exchange
@@ -35,9 +36,8 @@ class EventConnection(Connection):
         self, session: Session, options: SSE, exchange: Exchange, over: Callable[[EventConnection], None]
     ) -> None:
         super().__init__(session, EventChannel(options, exchange.has_backpressure, self._ended))
-        self.home = home_of(session.request)
-        """The page that it belongs to."""
-        self.path: str = session.request.scope["path"]
+        self._homes = [home_of(session.request)]
+        self._is_page_known = "origin" in session.request.headers
         self.posting = asyncio.Lock()
         """One POST after the other, in the order in which they came."""
         self.posted = 0
@@ -51,6 +51,15 @@ class EventConnection(Connection):
     @property
     def is_open(self) -> bool:
         return self._session.state is ReadyState.OPEN
+
+    def belongs_to(self, request: Request) -> bool:
+        """Whether a request comes from the page that this peer is of, on the path that it is on."""
+        home = home_of(request)
+        if not self._is_page_known and home not in self._homes and self._session.hub._origin_allowed(request):
+            # Browsers say nothing of the origin in a GET, and what the Host header says may be a proxy's word.
+            self._is_page_known = True
+            self._homes.append(home)
+        return home in self._homes and request.scope["path"] == self._session.request.scope["path"]
 
     @property
     def is_over(self) -> bool:

@@ -8,7 +8,6 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
-from crosspeer.core.origins import home_of
 from crosspeer.runtime.sse.connection import EventConnection
 from crosspeer.runtime.tasks import Tasks
 from crosspeer.runtime.ticks import Ticks
@@ -62,7 +61,7 @@ class EventPeers:
         connection = self._tokens.get(_digest(sent[0])) if len(sent) == 1 else None
         if connection is None or not _is_same(connection.channel.token, sent[0]):
             return None
-        return connection if _is_of(connection, request) else None
+        return connection if connection.belongs_to(request) else None
 
     def by_position(self, request: Request) -> tuple[EventConnection, int] | None:
         """Whose stream a request goes on with, and behind which message: in the same way."""
@@ -71,7 +70,7 @@ class EventPeers:
         connection = None if found is None else self._keys.get(_digest(found[0]))
         if found is None or connection is None or not _is_same(connection.channel.key, found[0]):
             return None
-        return (connection, found[1]) if connection.is_open and _is_of(connection, request) else None
+        return (connection, found[1]) if connection.is_open and connection.belongs_to(request) else None
 
     def _remove(self, connection: EventConnection) -> None:
         self.discard(connection)
@@ -97,12 +96,6 @@ def _digest(secret: str) -> bytes:
 
 def _is_same(secret: str, sent: str) -> bool:
     return hmac.compare_digest(secret.encode(), sent.encode("utf-8", "surrogateescape"))
-
-
-def _is_of(connection: EventConnection, request: Request) -> bool:
-    return connection.path == request.scope["path"] and hmac.compare_digest(
-        connection.home.encode(), home_of(request).encode()
-    )
 
 
 _peers: WeakKeyDictionary[Hub, EventPeers] = WeakKeyDictionary()
