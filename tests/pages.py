@@ -53,14 +53,15 @@ def example(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
 
 
 async def run(page: Path, module: types.ModuleType, folder: Path) -> None:
-    """Run all examples of a page, one after the other. One with `file=` is written to that file."""
+    """Run all examples of a page, one after the other. Those with `file=` are written to that file, as one."""
     text = page.read_text()
     for fence in FENCE.finditer(text):
         code = fence["code"]
         if file := re.search(r"file=(\S+)", fence["info"]):
             path = folder / file[1]
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(code)
+            with path.open("a") as written:
+                written.write(code)
             continue
         tree = ast.increment_lineno(ast.parse(code), text[: fence.start()].count("\n") + 1)
         flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT

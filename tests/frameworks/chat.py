@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
 from crosspeer import CloseDetails, Hooks, Message, Peer, Request, Response
+
+
+def say(*words: str) -> None:
+    """Tell the test what happened: it reads what the process prints."""
+    sys.stdout.write(" ".join(words) + "\n")
+    sys.stdout.flush()
 
 
 class Chat(Hooks):
@@ -23,7 +30,7 @@ class Chat(Hooks):
         self._greeting_of = greeting_of
 
     def upgrade(self, request: Request) -> Response | None:
-        print("upgrade", request.url.path, flush=True)
+        say("upgrade", request.url.path)
         if "raise" in request.query_params:
             raise RuntimeError("the secret is 42")
         user = self._user_of(request)
@@ -56,4 +63,4 @@ class Chat(Hooks):
             peer.publish("chat", message.text())
 
     def close(self, peer: Peer, details: CloseDetails) -> None:
-        print("close", peer.namespace, flush=True)
+        say("close", peer.namespace)

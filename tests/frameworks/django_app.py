@@ -82,9 +82,11 @@ urlpatterns = [
     path("announce-from-a-thread", announce_from_a_thread),
     path("peers", peers),
 ]
+chat = re_path(r"^ws/(?P<room>.*)$", Ban(AuthMiddlewareStack(asgi.Adapter(hub))))
 app = ProtocolTypeRouter(
     {
-        "http": get_asgi_application(),
-        "websocket": Ban(AuthMiddlewareStack(URLRouter([re_path(r"^ws/(?P<room>.*)$", asgi.Adapter(hub))]))),
+        # Those that come by `EventSource` are plain HTTP, and so is the module for browsers.
+        "http": URLRouter([chat, re_path("^_crosspeer/", asgi.Adapter(hub)), re_path("", get_asgi_application())]),
+        "websocket": URLRouter([chat]),
     }
 )

@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse
 
 from crosspeer import Hub
 from crosspeer.adapters import asgi
-from frameworks.chat import Chat
+from frameworks.chat import Chat, say
 
 hub = Hub(Chat(lambda request: request.session.get("user"), lambda request: request.state.greeting))
 
@@ -21,7 +21,7 @@ hub = Hub(Chat(lambda request: request.session.get("user"), lambda request: requ
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, str]]:
     yield {"greeting": "hello"}
-    print("stopped", flush=True)
+    say("stopped")
 
 
 class Ban:

@@ -14,7 +14,7 @@ from litestar.middleware.session.client_side import CookieBackendConfig
 
 from crosspeer import Hub
 from crosspeer.adapters import asgi as crosspeer
-from frameworks.chat import Chat
+from frameworks.chat import Chat, say
 
 hub = Hub(Chat(lambda request: request.session.get("user"), lambda request: request.app.state.greeting))
 
@@ -28,7 +28,7 @@ def ban(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> 
 async def lifespan(app: Litestar) -> AsyncIterator[None]:
     app.state.greeting = "hello"
     yield
-    print("stopped", flush=True)
+    say("stopped")
 
 
 @post("/login")

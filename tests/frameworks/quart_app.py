@@ -10,7 +10,7 @@ from quart.sessions import SecureCookieSessionInterface
 
 from crosspeer import Hub, Request
 from crosspeer.adapters import asgi
-from frameworks.chat import Chat
+from frameworks.chat import Chat, say
 
 
 def user_of(handshake: Request) -> str | None:
@@ -33,7 +33,7 @@ async def start() -> None:
 
 @app.after_serving
 async def stop() -> None:
-    print("stopped", flush=True)
+    say("stopped")
 
 
 @app.post("/login")

@@ -16,7 +16,7 @@ from starlette.routing import Mount, Route
 
 from crosspeer import Hub
 from crosspeer.adapters import asgi
-from frameworks.chat import Chat
+from frameworks.chat import Chat, say
 
 hub = Hub(
     Chat(
@@ -51,7 +51,7 @@ async def peers(request: Request) -> Response:
 @asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncIterator[dict[str, str]]:
     yield {"greeting": "hello"}
-    print("stopped", flush=True)
+    say("stopped")
 
 
 app = Starlette(

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 import running
+from crosspeer.testing import events
 from crosspeer.testing.client import HandshakeRefused
 from crosspeer.testing.contracts.harness import Connect
 from serving import Served, served
@@ -36,6 +37,8 @@ class Framework:
     """The server sends the refusals of `upgrade` as they are."""
     internal_error: int = 1011
     has_lifespan: bool = True
+    module: str = "/ws/_crosspeer/client.js"
+    """Where the module for browsers is given out."""
     has_threads: bool = False
     """There is a handler that runs in a thread."""
 
@@ -43,11 +46,9 @@ class Framework:
 UVICORN = "uvicorn frameworks.{}_app:app --port 3000"
 FRAMEWORKS = {
     "starlette": Framework(UVICORN.format("starlette"), "/ws", {}, "session"),
-    "fastapi": Framework(
-        UVICORN.format("fastapi"), "/ws", {}, "session", banned=451, has_threads=True
-    ),
+    "fastapi": Framework(UVICORN.format("fastapi"), "/ws", {}, "session", banned=451, has_threads=True),
     "litestar": Framework(UVICORN.format("litestar"), "/ws", {}, "session"),
-    "quart": Framework("hypercorn frameworks.quart_app:app --bind 127.0.0.1:3000", "/ws/", {}, "session"),
+    "quart": Framework("hypercorn frameworks.quart_app:app --bind 127.0.0.1:3000", "/ws", {}, "session"),
     "django": Framework(
         "daphne frameworks.django_app:app --port 3000",
         "",
@@ -56,6 +57,7 @@ FRAMEWORKS = {
         denies=False,
         internal_error=3011,
         has_lifespan=False,
+        module="/_crosspeer/client.js",
         has_threads=True,
     ),
 }
@@ -111,15 +113,39 @@ async def test_the_request_of_a_peer_is_what_the_framework_made_of_it(name: str,
 
 
 async def test_handlers_publish_and_list_peers(name: str, tmp_path: Path) -> None:
-    async with stage(name, tmp_path) as scene:
-        async with scene.join() as ada, scene.join() as bob, scene.join("/ws/kitchen") as eve:
-            paths = ["/announce", "/announce-from-a-thread"] if FRAMEWORKS[name].has_threads else ["/announce"]
-            for path in paths:
-                await scene.post(path, f"by {path}")
-                assert [await client.receive() for client in (ada, bob, eve)] == [f"by {path}"] * 3
-            await ada.send("hello")
-            assert await bob.receive() == "hello"
-            assert await scene.peers() == {"/ws/lobby": 2, "/ws/kitchen": 1}
+    async with (
+        stage(name, tmp_path) as scene,
+        scene.join() as ada,
+        scene.join() as bob,
+        scene.join("/ws/kitchen") as eve,
+    ):
+        paths = ["/announce", "/announce-from-a-thread"] if FRAMEWORKS[name].has_threads else ["/announce"]
+        for path in paths:
+            await scene.post(path, f"by {path}")
+            assert [await client.receive() for client in (ada, bob, eve)] == [f"by {path}"] * 3
+        await ada.send("hello")
+        assert await bob.receive() == "hello"
+        assert await scene.peers() == {"/ws/lobby": 2, "/ws/kitchen": 1}
+
+
+async def test_peers_come_by_event_streams_too(name: str, tmp_path: Path) -> None:
+    async with stage(name, tmp_path) as scene, scene.join() as witness:
+        url = f"{scene.server.url}/ws/lobby"
+        async with events.connect(url, headers=scene.credentials) as client:
+            await scene.post("/announce", "dinner!")
+            assert [await client.receive(), await witness.receive()] == ["dinner!", "dinner!"]
+            await client.send("hello")
+            assert await witness.receive() == "hello"
+            await client.send("tell")
+            told = json.loads(await client.receive())
+            assert told["path"] == told["namespace"] == "/ws/lobby"
+            assert told["root_path"] == FRAMEWORKS[name].root_path
+            assert told["user"] == "ada"
+        with pytest.raises(HandshakeRefused) as unknown:
+            await events.connect(url)
+        assert unknown.value.status == 401
+        module = await scene.http.get(FRAMEWORKS[name].module)
+        assert module.headers["content-type"].startswith("text/javascript")
 
 
 async def test_refusals_stay_refusals(name: str, tmp_path: Path) -> None:

@@ -180,7 +180,7 @@ async def test_whoever_has_not_the_secret_gets_one_identical_answer() -> None:
 
 
 async def test_a_secret_is_bound_to_the_first_page_that_posts() -> None:
-    """A GET of the same origin says nothing of it, and a proxy may change the Host: a listed page is known by its POST."""
+    """A GET of the same origin says nothing of it, and a proxy may change the Host: a page is known by its POST."""
     other = "https://also-good.example"
     hub = Hub(Echo(), origins=[PAGE, other])
     async with Server(hub, port=0) as server, events.connect(server.url) as client:

@@ -8,10 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Mount
 
 from crosspeer import SSE, CloseDetails, EventStream, Hub, Limits, Routes, Server, define_hooks
-from crosspeer.adapters import sse
+from crosspeer.adapters import asgi, sse
 from crosspeer.testing import ConnectionClosed, HandshakeRefused, events, sockets
 from crosspeer.testing.contracts.adapter import Chat, Echo
 from crosspeer.testing.contracts.harness import Recorder
@@ -449,3 +454,51 @@ async def test_a_post_without_borders_is_not_guessed_at() -> None:
         head = f"POST / HTTP/1.1\r\nHost: {url[7:]}\r\nTransfer-Encoding: chunked\r\n"
         raw.send((head + f"Content-Type: application/octet-stream\r\nx-crossws-id: {client._token}\r\n\r\n").encode())
         assert (await raw.head())[0] == 411
+
+
+# The module for browsers.
+
+
+@pytest.mark.parametrize("http", [None, page])
+async def test_the_module_is_served(http: Any) -> None:
+    async with served(Hub(Echo()), http=http) as url, httpx.AsyncClient(trust_env=False) as client:
+        answer = await client.get(url + "/_crosspeer/client.js")
+        assert answer.status_code == 200
+        assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert "export class PeerSocket" in answer.text
+        assert answer.text.count("\n") <= 300
+        again = await client.get(url + "/_crosspeer/client.js", headers={"if-none-match": answer.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+        head = await client.head(url + "/_crosspeer/client.js")
+        assert (head.status_code, head.headers["content-length"]) == (200, str(len(answer.content)))
+        elsewhere = await client.get(url + "/x/_crosspeer/client.js")
+        assert elsewhere.status_code == (426 if http is None else 200)
+        assert "PeerSocket" not in elsewhere.text
+
+
+async def test_below_a_mount_and_behind_middleware() -> None:
+    """Middleware of Starlette's own kind runs what is behind it in another task."""
+
+    class Passing(BaseHTTPMiddleware):
+        async def dispatch(self, request: Any, call_next: Any) -> Any:
+            return await call_next(request)
+
+    recorder = Echo()
+    routes = [Mount("/below", asgi.Adapter(Hub(recorder, sse=SSE(resume=5))))]
+    app = Starlette(routes=routes, middleware=[Middleware(Passing), Middleware(GZipMiddleware, minimum_size=1)])
+    async with served(app) as url, httpx.AsyncClient(trust_env=False) as http:
+        assert "PeerSocket" in (await http.get(url + "/below/_crosspeer/client.js")).text
+        async with events.connect(url + "/below/room", headers={"accept-encoding": "gzip"}) as client:
+            await client.send("hi")
+            assert await client.receive() == "hi"
+            client.cut()
+            recorder.peers[0].send("meanwhile")
+            assert await client.resume() is True
+            assert await client.receive() == "meanwhile"
+            recorder.peers[0].close(4000, "done")
+            assert await client.wait_closed() == 4000
+        async with events.connect(url + "/below/room") as client:
+            await recorder.wait_for("open", 2)
+            recorder.peers[1].terminate()
+            assert await client.wait_closed() == 1006

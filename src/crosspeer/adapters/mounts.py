@@ -1,6 +1,6 @@
 """Where frameworks change the scope of an application that is mounted in them, and how it is put right.
 
-Starlette, FastAPI and Quart's dispatcher do as ASGI says: `path` is all of the path, and `root_path` is the mount's part.
+Most do as ASGI says: `path` is all of the path, and `root_path` is the part of the mount.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 def restored(scope: Scope) -> Scope:
     """The scope as ASGI has it, with the parameters of the route where Starlette's requests look for them."""
+    if scope.get("root_path", "").endswith("/"):
+        # hypercorn's dispatcher, for a prefix that ends with one
+        scope = {**scope, "root_path": scope["root_path"].rstrip("/")}
     if "litestar_app" in scope and "raw_path" in scope:
         return _with_prefix(scope)
     if "url_route" in scope and "path_params" not in scope:

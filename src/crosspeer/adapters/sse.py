@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from starlette.responses import PlainTextResponse
 
 from crosspeer.adapters.dialects import dialect_of
+from crosspeer.adapters.mounts import restored
 from crosspeer.core.hub import Hub, as_hub
 from crosspeer.core.request import HUB_KEY, Request
 from crosspeer.core.sse import SSE
@@ -62,6 +63,7 @@ class Adapter:
         self._http = http
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope = restored(scope)
         if concerns(scope) and await serve(self.hub, scope, receive, send, is_last=self._http is None):
             return
         if self._http is not None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import shutil
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -30,31 +31,43 @@ pytestmark = pytest.mark.skipif(
 
 @asynccontextmanager
 async def npm(*flags: str) -> AsyncIterator[str]:
-    """The command of the npm package."""
+    """The command of the npm package, which takes no port 0."""
     assert NODE is not None
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
     process = await asyncio.create_subprocess_exec(
-        NODE, str(COMMAND), "--port", "0", *flags, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        NODE, COMMAND, "--port", str(port), *flags, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
     try:
         assert process.stdout is not None
         async with asyncio.timeout(20):
-            started = START.fullmatch((await process.stdout.readline()).decode())
-        assert started is not None
-        yield f"http://127.0.0.1:{started[2]}"
+            line = (await process.stdout.readline()).decode()
+        assert START.fullmatch(line), line
+        yield f"http://127.0.0.1:{port}"
     finally:
         process.kill()
         await process.communicate()
 
 
+OPTIONS: dict[str, Callable[[str], Any]] = {
+    "path": str,
+    "key": str,
+    "allow_discovery": bool,
+    "concurrent_limit": int,
+    "cors": lambda origin: [origin],
+    "expire_timeout": lambda milliseconds: int(milliseconds) / 1000,
+}
+
+
 @asynccontextmanager
 async def ours(*flags: str) -> AsyncIterator[str]:
-    options: dict[str, Any] = {}
-    for flag, value in zip(flags[::2], flags[1::2], strict=True):
-        name = flag.removeprefix("--")
-        options[name] = {"path": str, "key": str, "allow_discovery": bool, "concurrent_limit": int,
-                         "cors": lambda origin: [origin], "expire_timeout": lambda ms: int(ms) / 1000}[name](value)  # type: ignore[no-untyped-call]  # fmt: skip
-    async with serving(PeerServer(**options), "native") as url:
+    given = zip(flags[::2], flags[1::2], strict=True)
+    options = {flag[2:]: OPTIONS[flag[2:]](value) for flag, value in given}
+    async with serving(PeerServer(**options), "auto") as url:
         yield url
+
+
+HEADERS = ("origin", "methods", "headers")
 
 
 class Talk:
@@ -80,15 +93,15 @@ class Talk:
                 self.saw.append((name, "closed"))
 
     async def say(self, name: str, message: Any) -> None:
-        await self.clients[name].send(message if isinstance(message, str) else json.dumps(message))
+        # As JavaScript writes it: then what is relayed is the same to the letter.
+        await self.clients[name].send(json.dumps(message, ensure_ascii=False, separators=(",", ":")))
 
     async def get(self, path: str, method: str = "GET", **headers: str) -> None:
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
         async with httpx.AsyncClient() as http:
-            answer = await http.request(
-                method, self.url + path, headers={n.replace("_", "-"): v for n, v in headers.items()}
-            )
-        kept = {name: answer.headers.get(name) for name in
-                ("access-control-allow-origin", "access-control-allow-methods", "access-control-allow-headers", "vary")}  # fmt: skip
+            answer = await http.request(method, self.url + path, headers=sent)
+        kept = {name: answer.headers.get(f"access-control-allow-{name}") for name in HEADERS}
+        kept["vary"] = answer.headers.get("vary")
         body = "an id" if re.fullmatch(r"[0-9a-f-]{36}", answer.text) else answer.text
         self.saw.append((method, path, answer.status_code, kept, "" if answer.status_code == 404 else body))
 

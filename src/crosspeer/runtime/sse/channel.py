@@ -60,7 +60,6 @@ class EventChannel:
         """All that came before is written: what is sent from now on can be, too."""
         self._expiry: asyncio.TimerHandle | None = None
         self._is_silent = True
-        self._is_signing = False
 
     @property
     def is_away(self) -> bool:
@@ -160,15 +159,11 @@ class EventChannel:
     def wants_a_sign(self) -> bool:
         """Whether nothing was written since this was asked last, though it could have been."""
         was_silent, self._is_silent = self._is_silent, True
-        return was_silent and not self._is_signing and self._ready.is_set()
+        return was_silent and self._ready.is_set()
 
     async def give_a_sign(self) -> None:
         """Write what keeps the stream alive, and brings it to light if nobody is there."""
-        self._is_signing = True
-        try:
-            await self._write(encode_comment())
-        finally:
-            self._is_signing = False
+        await self._write(encode_comment())
 
     # Inside.
 

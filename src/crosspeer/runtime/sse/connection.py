@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any
 
 from crosspeer.core.hooks import CloseDetails
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from crosspeer.core.session import Session
     from crosspeer.core.sse import SSE
     from crosspeer.runtime.exchange import Exchange
+
+
+logger = logging.getLogger("crosspeer")
 
 
 class EventConnection(Connection):
@@ -43,6 +47,7 @@ class EventConnection(Connection):
         self.posted = 0
         """Messages that came with a number."""
         self._over: Callable[[EventConnection], None] | None = over
+        self._sign: asyncio.Task[None] | None = None
 
     @property
     def channel(self) -> EventChannel:
@@ -67,6 +72,10 @@ class EventConnection(Connection):
 
     async def serve(self, exchange: Exchange, number: int | None) -> None:
         """Carry the stream over a GET whose head is sent, from behind a message; None: it is the first GET."""
+        if self.is_over:
+            # It ended while the head was sent. A client that comes back once more is a new peer.
+            await exchange.end()
+            return
         lease = Lease(exchange)
         self._channel.take(lease)
         exchange.on_shutdown(self._restart)
@@ -80,10 +89,11 @@ class EventConnection(Connection):
                 # The server stops us: hooks that still run are cancelled, and `close` has the last word.
                 self._tasks.cancel()
                 self._channel.finish()
+                await self.wait_closed()
                 raise
-        except Exception:
+        except Exception as error:
             # Whatever a server raises here means that the client has gone.
-            lease.release()
+            logger.debug("the stream of peer %s was cut", self._session.peer, exc_info=error)
         finally:
             lease.leave()
             self._channel.let_go(lease)
@@ -106,8 +116,9 @@ class EventConnection(Connection):
 
     def beat(self) -> None:
         """Keep the stream alive if it was silent."""
-        if self._pump is None and self._channel.wants_a_sign():
-            self._tasks.start(self._channel.give_a_sign())
+        if self._pump is None and self._sign is None and self._channel.wants_a_sign():
+            self._sign = self._tasks.start(self._channel.give_a_sign())
+            self._sign.add_done_callback(self._signed)
 
     # Transport.
 
@@ -127,6 +138,9 @@ class EventConnection(Connection):
         if self._pump is None and self._session.outbox:
             self._pump = self._tasks.start(self._empty_outbox())
 
+    def _signed(self, _sign: asyncio.Task[None]) -> None:
+        self._sign = None
+
     def _restart(self) -> None:
         if self.is_open:
             self._session.close(CloseCode.SERVICE_RESTART, "restart")
@@ -137,5 +151,7 @@ class EventConnection(Connection):
     def _ended(self) -> None:
         if self._over is not None:
             over, self._over = self._over, None
+            if self._sign is not None:
+                self._sign.cancel()
             self.resume_reading()
             over(self)

@@ -103,7 +103,7 @@ class _Gate:
 
     async def _resume(self, connection: EventConnection, number: int) -> None:
         try:
-            await self._exchange.start(200, self._headers(connection))
+            await self._start(connection)
         except Exception as error:
             logger.debug("a client did not wait for its stream: %r", error)
             return
@@ -121,7 +121,7 @@ class _Gate:
         session = Session(admitted)
         connection = self._peers.add(session, self._exchange)
         try:
-            await self._exchange.start(200, self._headers(connection, admitted.accepted.header_pairs))
+            await self._start(connection, admitted.accepted.header_pairs)
         except BaseException as error:
             # The client left in the middle of its handshake: no peer, so no hook has anything to close.
             session.abandon()
@@ -129,11 +129,15 @@ class _Gate:
             if not isinstance(error, Exception):
                 raise
             return
-        if self._options.keep_alive > 0:
-            self._exchange.drop_when_silent(3 * self._options.keep_alive)
         await connection.serve(self._exchange, None)
 
-    def _headers(self, connection: EventConnection, more: Iterable[tuple[str, str]] = ()) -> list[tuple[bytes, bytes]]:
+    async def _start(self, connection: EventConnection, more: Iterable[tuple[str, str]] = ()) -> None:
+        await self._exchange.start(200, self._headers(connection, more))
+        if self._options.keep_alive > 0:
+            # Somebody acknowledges our comments, or nobody is there.
+            self._exchange.drop_when_silent(3 * self._options.keep_alive)
+
+    def _headers(self, connection: EventConnection, more: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
         """Ours last, and only once: nobody else says what kind of answer this is."""
         ours = {"content-type": MEDIA_TYPE, **CACHE_HEADERS}
         if self._options.crossws:
