@@ -34,7 +34,7 @@ async def closed(client: Client) -> tuple[int, str]:
 
 async def test_peers_are_counted_addressed_and_disconnected_across_nodes(broker: Broker) -> None:
     async with nodes(broker, 2) as (one, two):
-        two._hooks = Hub(Users())._hooks
+        two.gate._hooks = Hub(Users()).gate._hooks
         async with (
             connect(one, "/") as near,
             connect(two, "/?user=ada") as ada,

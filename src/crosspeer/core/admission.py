@@ -24,4 +24,4 @@ class Admission:
 
     def release(self) -> None:
         """The handshake came to nothing: its place is free again."""
-        self.hub._release()
+        self.hub.gate.release()

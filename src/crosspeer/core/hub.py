@@ -1,51 +1,37 @@
-"""The hub: all peers of one application, and the gate that they come in by."""
+"""The hub: all peers of one application."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
-from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakValueDictionary
 
-from starlette.exceptions import HTTPException
-from starlette.responses import PlainTextResponse, Response
-
-from crosspeer.core.admission import Admission
 from crosspeer.core.fanout import Fanout, SessionFanout
+from crosspeer.core.gate import Gate, Resolve
 from crosspeer.core.heartbeat import HeartbeatLike, as_heartbeat
 from crosspeer.core.history import Histories, History, Position, Recovery
-from crosspeer.core.hooks import Hooks, HooksLike, HookTable, as_hooks
 from crosspeer.core.hosts import Hosts, host_check
 from crosspeer.core.limits import Limits
 from crosspeer.core.origins import Origins, origin_check
 from crosspeer.core.outgoing import Outgoing, Sendable, outgoing
 from crosspeer.core.peers import Namespaces, PeerSet
 from crosspeer.core.presence import Attendance, Attendee, Presence
-from crosspeer.core.request import HUB_KEY, Request
 from crosspeer.core.sse import SSELike, as_sse
-from crosspeer.core.upgrade import Upgrade, as_upgrade, check_refusal
 from crosspeer.wire.closing import CloseCode, check_close
 from crosspeer.wire.deflate import Deflate
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from crosspeer.core.hooks import HooksLike
     from crosspeer.core.peer import Peer
+    from crosspeer.core.request import Request
     from crosspeer.core.session import Session
     from crosspeer.core.sync import Sync
 
 logger = logging.getLogger("crosspeer")
-
-Resolved = HooksLike | Response | None
-Resolve = Callable[[Request], Resolved | Awaitable[Resolved]]
-FOUND_KEY: Final = "crosspeer.found"
-"""Where the scope of a request keeps what `resolve` has said of it."""
-MAX_TABLES: Final = 256
-"""Hook tables that are kept for the next connection with the same hooks."""
-
-Negotiation = Generator[Awaitable[Any], Any, "Admission | Response"]
 
 
 class Hub:
@@ -99,23 +85,19 @@ class Hub:
         """How peers that come by `EventSource` are served, None if they are not."""
         self.peers = Namespaces()
         """Namespace to set of peers: a live, read-only view."""
-        self._hooks = None if hooks is None else HookTable.of(as_hooks(hooks))
-        self._resolve = resolve
-        self._namespace = namespace or (lambda request: request.scope["path"])
-        self._origin_allowed = origin_check(origins)
-        self._host_allowed = host_check(allowed_hosts)
+        most = self.limits.max_connections
+        hosts, pages = host_check(allowed_hosts), origin_check(origins)
+        self.gate: Final = Gate(self, hooks, resolve, namespace, hosts, pages, most)
+        """Takes handshakes; what adapters ask."""
         self.history = Histories(history) if history else None
         """What topics remember, None if none does."""
         self.attendance = Attendance(presence) if presence else None
         """Who is in which topic, None if nobody is to know."""
         self.sync: Sync | None = None
         """The way to other hubs, None for a hub that is alone."""
-        self._tables: dict[int, tuple[HooksLike, HookTable]] = {}
         self.fanout = SessionFanout()
         """For peers whose transport has none of its own."""
         self._fanouts: list[Fanout] = [self.fanout]
-        self._connections = 0
-        self._closing = 0
         self._named: WeakValueDictionary[str, Peer] = WeakValueDictionary()
         """Peers that somebody knows the id of."""
         if sync is not None:
@@ -124,7 +106,7 @@ class Hub:
     @property
     def connections(self) -> int:
         """How many connections it holds, those in the middle of their handshake included."""
-        return self._connections
+        return self.gate.connections
 
     @property
     def topics(self) -> int:
@@ -203,7 +185,7 @@ class Hub:
     async def close(self, code: int = CloseCode.GOING_AWAY, reason: str = "") -> None:
         """Close every peer and wait until the last `close` hook has ended. New handshakes meanwhile get 503."""
         check_close(code, reason)
-        with self.refusing():
+        with self.gate.refusing():
             sessions = self.sessions()
             for session in sessions:
                 session.close(code, reason)
@@ -252,15 +234,6 @@ class Hub:
         """The sessions of all connected peers."""
         return [peer._session for peers in self.peers.values() for peer in peers]
 
-    @contextmanager
-    def refusing(self) -> Iterator[None]:
-        """Refuse every new handshake with 503 meanwhile."""
-        self._closing += 1
-        try:
-            yield
-        finally:
-            self._closing -= 1
-
     def attach(self, fanout: Fanout) -> None:
         """Let publications reach the subscribers of an engine too."""
         self._fanouts.append(fanout)
@@ -291,36 +264,6 @@ class Hub:
             if fanout is not done:
                 fanout.publish(topic, item, namespace, None)
         self._relay(topic, item, namespace)
-
-    async def serves(self, request: Request) -> bool:
-        """Whether there are hooks for a request that others may answer too. `admit` does not ask `resolve` again."""
-        if self._resolve is None:
-            return self._hooks is not None
-        request.scope[HUB_KEY] = self
-        try:
-            found = self._resolve(request)
-            request.scope[FOUND_KEY] = found = await found if isawaitable(found) else found
-        except Exception:
-            # It may have meant to: `admit` will say what is wrong.
-            return True
-        return found is not None
-
-    def admit(self, request: Request) -> Admission | Response | Coroutine[Any, Any, Admission | Response]:
-        """Take a handshake through the gate: an admission to make a peer of, or the response that refuses it.
-
-        The order: is there room, is it us who is meant, may this page connect, are there hooks, what does `upgrade`
-        say. Only an application that is `async` there has to be awaited for.
-        """
-        if self._closing or self._is_full():
-            return PlainTextResponse("Service Unavailable", 503, {"retry-after": "1"})
-        if not self._host_allowed(request):
-            return PlainTextResponse("Misdirected Request: this host is not served here", 421)
-        if not self._origin_allowed(request):
-            return PlainTextResponse("Forbidden: this origin may not connect", 403)
-        self._connections += 1
-        negotiation = self._negotiate(request)
-        waiting_for = self._advance(request, negotiation.send, None)
-        return self._await(negotiation, request, waiting_for) if isawaitable(waiting_for) else waiting_for
 
     # What sessions and peers use.
 
@@ -388,98 +331,10 @@ class Hub:
 
     def _leave(self, session: Session) -> None:
         self.peers._discard(session.namespace, session.peer)
-        self._release()
-
-    def _release(self) -> None:
-        self._connections -= 1
+        self.gate.release()
 
     def _peers_of(self, namespace: str) -> PeerSet:
         return self.peers.get(namespace) or PeerSet({})
-
-    def _is_full(self) -> bool:
-        most = self.limits.max_connections
-        return most is not None and self._connections >= most
-
-    def _advance(self, request: Request, step: Callable[[Any], Any], value: object) -> Any:
-        """Go on with a negotiation: to what it has to await, or to its end."""
-        admitted: Admission | Response
-        try:
-            return step(value)
-        except StopIteration as done:
-            admitted = done.value
-        except Exception as error:
-            logger.error("the handshake for %r failed", request.scope["path"], exc_info=error)
-            admitted = PlainTextResponse("Internal Server Error", 500)
-        if not isinstance(admitted, Admission):
-            self._release()
-        return admitted
-
-    async def _await(self, negotiation: Negotiation, request: Request, waiting_for: Any) -> Admission | Response:
-        while isawaitable(waiting_for):
-            try:
-                answer = await waiting_for
-            except Exception as error:
-                waiting_for = self._advance(request, negotiation.throw, error)
-            except BaseException:
-                self._release()
-                raise
-            else:
-                waiting_for = self._advance(request, negotiation.send, answer)
-        return cast("Admission | Response", waiting_for)
-
-    def _negotiate(self, request: Request) -> Negotiation:
-        """Come to an answer. Yields what has to be awaited for, and is sent the results."""
-        try:
-            answer = yield from self._ask(request)
-        except HTTPException as refusal:
-            answer = Response(refusal.detail, refusal.status_code, refusal.headers, "text/plain")
-        if isinstance(answer, Response):
-            check_refusal(answer)
-        return answer
-
-    def _ask(self, request: Request) -> Negotiation:
-        """Ask the application for hooks, and these for their answer."""
-        request.scope[HUB_KEY] = self
-        hooks = yield from self._find_hooks(request)
-        if isinstance(hooks, Response):
-            return hooks
-        answer = None if hooks.upgrade is None else hooks.upgrade(request)
-        if isawaitable(answer):
-            answer = yield answer
-        if isinstance(answer, Response):
-            return answer
-        accepted = as_upgrade(answer)
-        request.context.update(accepted.context or {})
-        namespace = self._namespace(request) if accepted.namespace is None else accepted.namespace
-        if not isinstance(namespace, str) or not namespace:
-            raise ValueError(f"a namespace is a string that is not empty, not {namespace!r}")
-        return Admission(self, request, hooks, _only_offered(accepted, request), namespace)
-
-    def _find_hooks(self, request: Request) -> Generator[Awaitable[Any], Any, HookTable | Response]:
-        if self._resolve is None:
-            return self._hooks or PlainTextResponse("Not Found", 404)
-        found = request.scope.pop(FOUND_KEY) if FOUND_KEY in request.scope else self._resolve(request)
-        if isawaitable(found):
-            found = yield found
-        if found is None:
-            return PlainTextResponse("Not Found", 404)
-        if isinstance(found, Response):
-            return found
-        return self._table(found)
-
-    def _table(self, found: HooksLike) -> HookTable:
-        """The hooks as a connection calls them. Most connections share theirs with others."""
-        known = self._tables.get(id(found))
-        if known is not None and known[0] is found and isinstance(found, Hooks):
-            return known[1]
-        table = HookTable.of(as_hooks(found))
-        if self._hooks is not None:
-            table = self._hooks.then(table)
-        if len(self._tables) >= MAX_TABLES:
-            self._tables.clear()
-        # Kept with what it was made of, so that no other object can come to have that id.
-        self._tables[id(found)] = (found, table)
-        return table
 
 
 def _matches(context: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
@@ -490,14 +345,6 @@ def _open(url: str) -> Sync:
     """Whoever names a backend by its URL gets the package that has them; nobody else needs it."""
     sync: Sync = import_module("crosspeer.sync").connect(url)
     return sync
-
-
-def _only_offered(accepted: Upgrade, request: Request) -> Upgrade:
-    """Drop a subprotocol that the client did not offer: it would have to fail the connection (RFC 6455 section 4.1)."""
-    if accepted.protocol is None or accepted.protocol in request.offered_protocols:
-        return accepted
-    logger.warning("upgrade chose the subprotocol %r, which the client did not offer", accepted.protocol)
-    return replace(accepted, protocol=None)
 
 
 def as_hub(value: Hub | HooksLike) -> Hub:

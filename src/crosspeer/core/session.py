@@ -110,7 +110,7 @@ class Session:
         """The handshake came to nothing: no hook runs, and the place of the connection is free again."""
         if self.state is ReadyState.CONNECTING:
             self.state = ReadyState.CLOSED
-            self.hub._release()
+            self.hub.gate.release()
 
     def receive(self, data: str | bytes) -> None:
         """A complete message came in."""

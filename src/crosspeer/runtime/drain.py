@@ -22,7 +22,7 @@ async def drain(hub: Hub, *, within: float, code: int = CloseCode.SERVICE_RESTAR
 
     A third of the time at most goes into the spreading; the rest is for the answers.
     """
-    with hub.refusing():
+    with hub.gate.refusing():
         sessions = hub.sessions()
         random.shuffle(sessions)
         batches = [sessions[start : start + BATCH] for start in range(0, len(sessions), BATCH)]

@@ -24,7 +24,7 @@ Waiting = Coroutine[Any, Any, "Admission | Response"]
 
 async def admit(hub: Hub, request: Request) -> Admission | Response:
     """`hub.admit` within `Limits.handshake_timeout`; what takes longer is refused with 503."""
-    admitted = hub.admit(request)
+    admitted = hub.gate.admit(request)
     return await in_time(hub, request, admitted) if isinstance(admitted, Coroutine) else admitted
 
 

@@ -81,28 +81,26 @@ def documented() -> str:
 
 
 @asynccontextmanager
-async def coturn(folder: Path, *, also: str = "") -> AsyncIterator[tuple[str, int]]:
+async def coturn(folder: Path) -> AsyncIterator[tuple[str, int]]:
     """coturn on a free port of the loopback."""
     assert TURNSERVER is not None
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    kept = [
-        line for line in documented().splitlines() if not line.startswith(("listening-port", "cert", "pkey", "tls-"))
-    ]
-    here = [f"listening-port={port}", "listening-ip=127.0.0.1", "relay-ip=127.0.0.1", "no-tls", "no-dtls", "no-cli",
-            f"static-auth-secret={SECRET}", f"realm={REALM}", f"pidfile={folder}/pid", f"log-file={folder}/log", "simple-log",
-            f"userdb={folder}/db"]  # fmt: skip
-    kept = [line for line in kept if not line.startswith(("static-auth-secret", "realm"))]
+    ours = ("listening-port", "tls-listening-port", "cert", "pkey", "static-auth-secret", "realm", "no-cli")
+    kept = [line for line in documented().splitlines() if not line.startswith(ours)]
+    here = [f"listening-port={port}", "listening-ip=127.0.0.1", "relay-ip=127.0.0.1", "no-tls", "no-dtls", "no-cli"]
+    here += [f"static-auth-secret={SECRET}", f"realm={REALM}", "simple-log"]
+    here += [f"{name}={folder / name}" for name in ("pidfile", "log-file", "userdb")]
     configuration = folder / "turnserver.conf"
-    configuration.write_text("\n".join([*kept, *here, also, ""]))
+    configuration.write_text("\n".join([*kept, *here, ""]))
     process = await asyncio.create_subprocess_exec(
         TURNSERVER, "-c", str(configuration), stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
     )
     try:
         async with asyncio.timeout(20):
             while await stun.is_silent("127.0.0.1", port):
-                assert process.returncode is None, (folder / "log").read_text()
+                assert process.returncode is None, (folder / "log-file").read_text()
         yield "127.0.0.1", port
     finally:
         if process.returncode is None:

@@ -60,7 +60,7 @@ class EventConnection(Connection):
     def belongs_to(self, request: Request) -> bool:
         """Whether a request comes from the page that this peer is of, on the path that it is on."""
         home = home_of(request)
-        if not self._is_page_known and home not in self._homes and self._session.hub._origin_allowed(request):
+        if not self._is_page_known and home not in self._homes and self._session.hub.gate.origin_allowed(request):
             # Browsers say nothing of the origin in a GET, and what the Host header says may be a proxy's word.
             self._is_page_known = True
             self._homes.append(home)

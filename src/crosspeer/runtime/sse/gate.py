@@ -58,7 +58,7 @@ async def respond(hub: Hub, request: Request, exchange: Exchange, *, is_last: bo
         return True
     try:
         async with asyncio.timeout(hub.limits.handshake_timeout):
-            is_ours = await hub.serves(request)
+            is_ours = await hub.gate.serves(request)
     except TimeoutError:
         is_ours = True
     if not is_ours:
@@ -112,7 +112,8 @@ class _Gate:
     async def _open(self) -> None:
         admitted = await admit(self._hub, self._request)
         if isinstance(admitted, Response):
-            await _answer(self._exchange, admitted, self._request if self._hub._origin_allowed(self._request) else None)
+            told = self._request if self._hub.gate.origin_allowed(self._request) else None
+            await _answer(self._exchange, admitted, told)
             return
         before = self._peers.by_position(self._request)
         if before is not None and before[0].channel.has_sent(before[1]):
@@ -149,7 +150,8 @@ class _Gate:
 async def _permit(hub: Hub, request: Request, exchange: Exchange) -> bool:
     """Tell a browser that a page of another origin may send the headers of a peer, if it may connect."""
     wanted = request.headers.get("access-control-request-headers", "").lower()
-    if not any(mark in wanted for mark in _MARKS) or not hub._host_allowed(request) or not hub._origin_allowed(request):
+    may_come = hub.gate.host_allowed(request) and hub.gate.origin_allowed(request)
+    if not may_come or not any(mark in wanted for mark in _MARKS):
         return False
     headers = {
         "access-control-allow-methods": "GET, POST",

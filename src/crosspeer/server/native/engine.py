@@ -168,7 +168,7 @@ class NativeEngine:
         """A handshake is to be answered."""
         request = request_of(head, self.hub)
         request.scope[HOSTS_KEY] = self._hosts
-        admitted = self.hub.admit(request)
+        admitted = self.hub.gate.admit(request)
         if isinstance(admitted, Admission):
             self._accept(key, head, request, admitted)
         else:

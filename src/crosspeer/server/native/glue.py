@@ -120,7 +120,7 @@ class Glue:
         if self._hub.attendance is not None:
             for topic in peer.topics:
                 self.unsubscribed(peer, topic)
-        self._hub._release()
+        self._hub.gate.release()
 
     def ended(self, peer: NativePeer) -> None:
         """`close` has run, or has begun to."""

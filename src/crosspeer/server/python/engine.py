@@ -85,7 +85,7 @@ class PythonEngine:
             handshake.refuse(wrong)
             return
         request = Request(scope)
-        admitted = self.hub.admit(request)
+        admitted = self.hub.gate.admit(request)
         if isinstance(admitted, Admission):
             handshake.accept(admitted)
         else:
