@@ -73,6 +73,7 @@ async def settled(*hubs: Hub) -> None:
 class LonelySync:
     """A sync without other hubs: what is relayed is only remembered."""
 
+    is_up = True
     peers_elsewhere = 0
 
     def __init__(self) -> None:

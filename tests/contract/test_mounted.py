@@ -1,6 +1,7 @@
 """The adapter contract in applications of frameworks, each on a real server.
 
 Whatever a server cannot do, a framework on it cannot do either, and otherwise they change nothing: none has a column.
+Peers come by WebSocket, and once more by event streams, of which frameworks see more: the latter are plain HTTP.
 """
 
 from __future__ import annotations
@@ -37,17 +38,37 @@ class TestStarlette(Mounted):
     server = "starlette"
 
 
+class TestStarletteEvents(Mounted):
+    server = "starlette-events"
+
+
 class TestFastAPI(Mounted):
     server = "fastapi"
+
+
+class TestFastAPIEvents(Mounted):
+    server = "fastapi-events"
 
 
 class TestLitestar(Mounted):
     server = "litestar"
 
 
+class TestLitestarEvents(Mounted):
+    server = "litestar-events"
+
+
 class TestQuart(Mounted):
     server = "quart"
 
 
+class TestQuartEvents(Mounted):
+    server = "quart-events"
+
+
 class TestDjango(Mounted):
     server = "django"
+
+
+class TestDjangoEvents(Mounted):
+    server = "django-events"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,12 @@ FRAMEWORKS = {
         has_lifespan=False,
         module="/_crosspeer/client.js",
         has_threads=True,
+    ),
+}
+FRAMEWORKS |= {
+    "quart on uvicorn": replace(FRAMEWORKS["quart"], command=UVICORN.format("quart")),
+    "django on uvicorn": replace(
+        FRAMEWORKS["django"], command=UVICORN.format("django"), denies=True, internal_error=1011
     ),
 }
 

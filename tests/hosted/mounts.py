@@ -9,7 +9,7 @@ from crosspeer.adapters.mounts import restored
 from hosted.application import application as lifespan
 from hosted.application import asgi_page, host
 
-NAME = os.environ["HOSTED_SERVER"]
+NAME = os.environ["HOSTED_SERVER"].removesuffix("-events")
 PREFIX = host.server.prefix
 
 
@@ -48,11 +48,13 @@ def fastapi() -> Any:
 
 def litestar() -> Any:
     from litestar import Litestar, asgi
-    from litestar.middleware.session.server_side import ServerSideSessionConfig
+    from litestar.middleware import ASGIMiddleware
 
-    return Litestar(
-        [asgi(PREFIX, is_mount=True, copy_scope=True)(peers)], middleware=[ServerSideSessionConfig().middleware]
-    )
+    class Seen(ASGIMiddleware):
+        async def handle(self, scope: Any, receive: Any, send: Any, next_app: Any) -> None:
+            await next_app(scope, receive, send)
+
+    return Litestar([asgi(PREFIX, is_mount=True, copy_scope=True)(peers)], middleware=[Seen()])
 
 
 def quart() -> Any:

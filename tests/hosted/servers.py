@@ -162,7 +162,8 @@ SERVERS |= {
     )
 }
 SERVERS |= {
-    name: replace(SERVERS[server], target="hosted.mounts:application", prefix="/mount")
+    name + kind: replace(SERVERS[server + kind], target="hosted.mounts:application", prefix="/mount")
+    for kind in ("", "-events")
     for name, server in (
         ("starlette", "uvicorn"),
         ("fastapi", "uvicorn"),

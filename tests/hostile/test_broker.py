@@ -1,12 +1,13 @@
 """The rows B1 to B19: what is done to a broker by those who mean no good. Two witnesses keep relaying throughout.
 
-Each row says what is done, what its sender gets, what is counted, and that it is logged in one line without anything in it
-that was sent. Afterwards the broker is alive and the witnesses have noticed nothing.
+Each row says what is done, what its sender gets, what is counted, and that it is logged in one line without anything in
+it that was sent. Afterwards the broker is alive and the witnesses have noticed nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import itertools
 import json
@@ -25,7 +26,7 @@ from hypothesis import strategies as st
 
 from brokers import OPEN, Clients, HandClock, error, join, query, refused, relays, serving, settle, signal
 from crosspeer.peerjs import BrokerLimits, PeerServer
-from crosspeer.testing import Client, HandshakeRefused, sockets
+from crosspeer.testing import Client, ConnectionClosed, HandshakeRefused, sockets
 
 KIB, MIB = 1024, 1024 * 1024
 ID_TAKEN = {"type": "ID-TAKEN", "payload": {"msg": "ID is taken"}}
@@ -64,7 +65,8 @@ class Scene:
 
     async def close(self) -> None:
         for client in self._clients:
-            client.terminate()
+            if client.close_code is None:
+                client.terminate()
 
 
 @asynccontextmanager
@@ -87,7 +89,7 @@ class Row:
     id: str
     attack: Callable[[Scene], Awaitable[None]]
     counted: dict[str, int]
-    """What `metrics.refused` has grown by; as many lines are logged, but for what is only counted."""
+    """What `metrics.refused` has grown by; -1 is some. As many lines are logged, but for what is only counted."""
     options: dict[str, Any] = field(default_factory=dict)
     unlogged: int = 0
 
@@ -145,10 +147,17 @@ async def relay_to_anyone(scene: Scene) -> None:
     await mallory.send(signal("OFFER", "alice"))
     assert await mallory.receive_json() == error("too many peers, try later")
     await relays(alice, "alice", mallory, "mallory")
-    for _ in range(600):
-        await alice.send(signal("CANDIDATE", "mallory", {"n": 0}))
-    assert (await alice.receive_json(timeout=10)) == error("too many messages, try later")
-    assert await alice.wait_closed(timeout=10) == 4502
+    told = await send_until_closed(alice, signal("CANDIDATE", "mallory", {"n": 0}))
+    assert told == [error("too many messages, try later")] * 10
+    assert alice.close_code == 4502
+
+
+async def send_until_closed(client: Client, text: str) -> list[Any]:
+    """Send more often than any bound allows, and return what comes back."""
+    with contextlib.suppress(ConnectionClosed):
+        for _ in range(20_000):
+            await client.send(text)
+    return [json.loads(message) async for message in client]
 
 
 async def park(scene: Scene) -> None:
@@ -178,11 +187,9 @@ async def park(scene: Scene) -> None:
 async def huge_frames(scene: Scene) -> None:
     for size in (64 * KIB + 1, 60 * MIB):
         mallory = await scene.join("mallory")
-        with pytest.MonkeyPatch.context():
-            try:
-                await mallory.send("x" * size, timeout=10)
-            except Exception as closed:  # the server does not read on
-                assert "clos" in str(closed)
+        # It may be closed before it has said all of it.
+        with contextlib.suppress(ConnectionClosed):
+            await mallory.send("x" * size, timeout=10)
         assert await mallory.wait_closed(timeout=10) == 1009
     fits = await scene.join("mallory")
     text = signal("OFFER", "mallory", "x" * (64 * KIB - len(signal("OFFER", "mallory", "x")) + 1))
@@ -239,12 +246,13 @@ async def discover(scene: Scene) -> None:
 
 
 async def flood_ids(scene: Scene) -> None:
+    assert BrokerLimits().requests_per_address == 50
+    started = time.monotonic()
     async with httpx.AsyncClient() as http:
-        started = time.monotonic()
-        statuses = [(await http.get(f"{scene.url}/peerjs/id")).status_code for _ in range(150)]
-        took = time.monotonic() - started
-    assert statuses[:50] == [200] * 50
-    assert statuses.count(200) <= 50 + 50 * took + 1
+        statuses = [(await http.get(f"{scene.url}/peerjs/id")).status_code for _ in range(60)]
+    assert statuses[:2] == [200, 200]
+    assert 429 in statuses
+    assert statuses.count(200) <= 3 + 2 * (time.monotonic() - started)
     assert scene.broker.metrics.registered == 2
     await scene.join("alice")
 
@@ -276,11 +284,8 @@ async def fill_up_from_one_address(scene: Scene) -> None:
 
 async def flood_heartbeats(scene: Scene) -> None:
     mallory = await scene.join("mallory")
-    with pytest.raises(Exception, match="clos"):  # noqa: B017,PT011
-        for _ in range(10_000):
-            await mallory.send('{"type":"HEARTBEAT"}')
-        await mallory.receive(timeout=10)
-    assert await mallory.wait_closed() == 1008
+    assert await send_until_closed(mallory, '{"type":"HEARTBEAT"}') == []
+    assert mallory.close_code == 1008
 
 
 async def guess_keys(scene: Scene) -> None:
@@ -293,8 +298,14 @@ async def guess_keys(scene: Scene) -> None:
 async def secrets_in_payloads(scene: Scene) -> None:
     mallory = await scene.join("mallory")
     secret = "candidate:1 1 udp 1 192.168.1.7 9 typ host SECRET"
-    for text in (signal("CANDIDATE", "mallory", secret), signal("CANDIDATE", "ghost", secret), signal("NOPE", "x", secret),
-                 signal("OFFER", {"SECRET": 1}, secret), f'{{"SECRET": {secret}', signal("LEAVE", "witness1", secret)):  # fmt: skip
+    for text in (
+        signal("CANDIDATE", "mallory", secret),
+        signal("CANDIDATE", "ghost", secret),
+        signal("NOPE", "x", secret),
+        signal("OFFER", {"SECRET": 1}, secret),
+        signal("LEAVE", "witness1", secret),
+        f'{{"SECRET": {secret}',
+    ):
         await mallory.send(text)
     for _ in range(4):
         await mallory.receive()
@@ -314,7 +325,7 @@ ROWS = [
     Row("B10 unknown types", unknown_types, {"unknown type": 2, "no destination": 2}),
     Row("B11 id grammar", bad_ids, {"invalid id": 7, "no parameters": 1}),
     Row("B12 discovery", discover, {"wrong key": 1}),
-    Row("B13 flood of ids", flood_ids, {"too many requests": -1}),
+    Row("B13 flood of ids", flood_ids, {"too many requests": -1}, {"limits": BrokerLimits(requests_per_address=2)}),
     Row("B14 foreign pages", foreign_pages, {}, {"cors": ["https://good.example"], "origins": ["https://good.example"]}),
     Row("B15 connection cap", fill_up, {"full": 1}, {"concurrent_limit": 5}),
     Row("B15 cap of an address", fill_up_from_one_address, {"address full": 1},
@@ -411,9 +422,20 @@ async def test_what_is_remembered_of_strangers_is_bounded() -> None:
 # Whatever else may come as JSON.
 
 SCRAPS = st.sampled_from(
-    ['{"type":"OFFER","payload":', ',"dst":"bob"}', ',"dst":"mallory"}', '{"type":"', "HEARTBEAT", "LEAVE", '"}', "{", "}",
-     "[", "]", '"', ":", ",", "null", "1e5", "\\", "\\ud800", "\u2028", "\x00", '"src":"alice"', " "]
-)  # fmt: skip
+    [
+        '{"type":"OFFER","payload":',
+        ',"dst":"bob"}',
+        ',"dst":"mallory"}',
+        '{"type":"',
+        '"src":"alice"',
+        "HEARTBEAT",
+        "LEAVE",
+        *'"{}[]:,\\ \u2028\x00',
+        "null",
+        "1e5",
+        "\\ud800",
+    ]
+)
 TEXTS = st.lists(SCRAPS, max_size=10).map("".join) | st.text(max_size=30) | st.binary(max_size=30)
 MESSAGES = st.fixed_dictionaries(
     {},

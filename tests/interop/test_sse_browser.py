@@ -239,9 +239,7 @@ async def test_the_module_falls_back_to_events(browser: Browser) -> None:
 async def test_the_module_gives_up_where_it_is_not_wanted(browser: Browser) -> None:
     async with site() as here:
         page = await open_page(browser, here.url)
-        refuse = Recorder()
-        refuse.upgrade = lambda request: HTMLResponse("no", 403)  # type: ignore[method-assign]
-        here.hub._resolve = lambda request: refuse
+        here.hooks.upgrade = lambda request: HTMLResponse("no", 403)  # type: ignore[method-assign]
         await connect(page, "auto")
         await until(page, "() => socket.readyState === PeerSocket.CLOSED")
         assert await page.evaluate("log") == [["error", 0], ["close", 1008]]

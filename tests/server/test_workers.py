@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from crosspeer.testing import ConnectionClosed, sockets
+from crosspeer.testing import ConnectionClosed, HandshakeRefused, events, sockets
 from process import crosspeer, serving
 
 if TYPE_CHECKING:
@@ -137,3 +137,10 @@ async def test_wrong_inputs(folder: Path, options: list[str], says: str) -> None
         assert await command.ended() in (1, 2)
         assert says in command.output
         assert "Traceback" not in command.output
+
+
+async def test_no_peer_comes_by_event_source_where_a_post_could_not_find_it(folder: Path) -> None:
+    async with serving("chat:Chat", "--workers", "2", cwd=folder) as command:
+        with pytest.raises(HandshakeRefused) as refused:
+            await events.connect(command.url, timeout=20)
+        assert refused.value.status == 426

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from starlette.responses import PlainTextResponse, Response
 
-from crosspeer.adapters import browser, sse
+from crosspeer.adapters import browser, health, sse
 from crosspeer.adapters.dialects import DENIAL, dialect_of
 from crosspeer.adapters.mounts import restored
 from crosspeer.core.hooks import CloseDetails, HooksLike
@@ -83,6 +83,8 @@ class Adapter:
             return
         elif browser.concerns(scope):
             await browser.serve(scope, receive, send)
+        elif health.concerns(scope):
+            await health.serve(self.hub, scope, receive, send)
         elif scope["type"] == "lifespan":
             http = self._http or _no_lifespan
             await http({**scope, HUB_KEY: self.hub}, receive, self._live(send))

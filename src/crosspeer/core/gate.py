@@ -73,6 +73,11 @@ class Gate:
         finally:
             self._closing -= 1
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether every new handshake is refused."""
+        return self._closing > 0
+
     def release(self) -> None:
         """A connection, or a handshake that was let in, has come to its end."""
         self.connections -= 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 from weakref import WeakValueDictionary
 
 from crosspeer.core.fanout import Fanout, SessionFanout
@@ -107,6 +107,13 @@ class Hub:
     def connections(self) -> int:
         """How many connections it holds, those in the middle of their handshake included."""
         return self.gate.connections
+
+    @property
+    def status(self) -> Literal["ok", "degraded", "closing"]:
+        """`closing`: new peers are refused. `degraded`: peers are served, and other nodes cannot be reached."""
+        if self.gate.is_closing:
+            return "closing"
+        return "ok" if self.sync is None or self.sync.is_up else "degraded"
 
     @property
     def topics(self) -> int:

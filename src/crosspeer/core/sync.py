@@ -32,6 +32,11 @@ class Sync(Protocol):
         ...
 
     @property
+    def is_up(self) -> bool:
+        """Whether the others can be reached."""
+        ...
+
+    @property
     def peers_elsewhere(self) -> int:
         """How many peers the other hubs have, as they last said."""
         ...

@@ -182,6 +182,9 @@ class EventStream(Response):
         exchange.on_shutdown(self.close)
         try:
             await exchange.start(self.status_code, self.raw_headers)
+            if self._keep_alive > 0:
+                # Somebody acknowledges the comments, or nobody is there.
+                exchange.drop_when_silent(3 * self._keep_alive)
             await self._begin(exchange)
             await self._live()
         finally:

@@ -7,6 +7,7 @@ passes the end on.
 
 from __future__ import annotations
 
+import functools
 import logging
 import multiprocessing
 import os
@@ -24,6 +25,8 @@ from crosspeer.server.target import TargetError, load_target
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
+
+    from crosspeer.server.server import Server
 
 logger = logging.getLogger("crosspeer")
 
@@ -185,10 +188,17 @@ def _work(leash: Connection, target: str, address: tuple[str, int], log_level: s
     configure_logging(log_level)
     listener = _listen(address)
     try:
-        serve(load_target(target), sock=listener, started=lambda _: leash.send(True), **options)
+        serve(load_target(target), sock=listener, started=functools.partial(_started, leash), **options)
     except (TargetError, RuntimeError, ValueError) as error:
         logger.error("%s", error)
         raise SystemExit(1) from None
+
+
+def _started(leash: Connection, server: Server) -> None:
+    if server.hub is not None:
+        # The system gives each connection to some worker: a POST would not find the stream that it belongs to.
+        server.hub.sse = None
+    leash.send(True)
 
 
 def _end_with_the_supervisor(leash: Connection) -> None:
