@@ -13,11 +13,11 @@ from typing import TypeVar
 from harness import machine, report
 from harness.errors import Failure
 from harness.measure import Plan, Sample, measure
-from harness.paths import RESULTS
 from harness.report import Results
-from harness.servers import SERVERS_UNDER_TEST, Server
+from harness.servers import Server
 from harness.setup import prepare
-from harness.workloads import WORKLOADS, Workload
+from harness.suites import SUITES, Suite
+from harness.workloads import Workload
 
 Choice = TypeVar("Choice", Server, Workload)
 
@@ -26,6 +26,7 @@ NORMAL, QUICK = Plan(warm_up=1.0, cut_to=1.5), Plan(warm_up=0.2, cut_to=0.3, sha
 
 def main() -> int:
     arguments = _arguments()
+    suite: Suite = arguments.suite
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         if not sys.platform.startswith("linux"):
@@ -44,16 +45,17 @@ def main() -> int:
     except KeyboardInterrupt:
         print("bench: stopped", file=sys.stderr)
         return 130
-    print(report.tables(results))
+    print(report.tables(results, suite.bases))
     if arguments.write:
-        RESULTS.write_text(_page(results, facts, arguments))
-        print(f"bench: wrote {RESULTS.name}", file=sys.stderr)
+        suite.page.write_text(_page(results, facts, arguments))
+        print(f"bench: wrote {suite.page.name}", file=sys.stderr)
     return 0
 
 
 def _measure_all(arguments: argparse.Namespace) -> Results:
     """Every server once in each round, so that what disturbs the machine disturbs all."""
-    results = Results(_chosen(SERVERS_UNDER_TEST, arguments.servers), _chosen(WORKLOADS, arguments.workloads))
+    suite: Suite = arguments.suite
+    results = Results(_chosen(suite.servers, arguments.servers), _chosen(suite.workloads, arguments.workloads))
     plan = QUICK if arguments.quick else NORMAL
     for turn in range(1, arguments.runs + 1):
         for workload in results.workloads:
@@ -87,15 +89,16 @@ def _said(sample: Sample, workload: Workload) -> str:
 def _page(results: Results, facts: list[tuple[str, str]], arguments: argparse.Namespace) -> str:
     listed = "\n".join(f"- {name}: {value}" for name, value in facts)
     runs = f"{arguments.runs}{' quick' if arguments.quick else ''} {'run' if arguments.runs == 1 else 'runs'}"
-    return f"""# Results
+    suite: Suite = arguments.suite
+    return f"""# {suite.title}
 
 Written by `bench/run.py`; what the figures mean is in [README.md](README.md). Medians of {runs}.
 
 {listed}
 
-CPU time of the server for each message (for each connection in `connect`); memory for each connection in `idle`.
+{suite.explained}
 
-{report.tables(results)}
+{report.tables(results, suite.bases)}
 
 ## Runs
 
@@ -105,16 +108,14 @@ CPU time of the server for each message (for each connection in `connect`); memo
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    by_default = ",".join(server.name for server in SERVERS_UNDER_TEST if server.by_default)
-    others = ", ".join(server.name for server in SERVERS_UNDER_TEST if not server.by_default)
-    parser.add_argument("--servers", default=by_default, help=f"default: {by_default}; there are also {others}")
-    names = ",".join(workload.name for workload in WORKLOADS)
-    parser.add_argument("--workloads", default=names, help=f"default: {names}")
+    parser.add_argument("--suite", choices=SUITES, default="engines", help="what is measured (default: engines)")
+    parser.add_argument("--servers", help="names with commas between (default: those of the suite)")
+    parser.add_argument("--workloads", help="names with commas between (default: those of the suite)")
     parser.add_argument("--runs", type=int, help="rounds, of which medians are taken (default: 5)")
     parser.add_argument(
         "--quick", action="store_true", help="short runs, one of each by default: to see that all works"
     )
-    parser.add_argument("--write", action="store_true", help="write RESULTS.md too")
+    parser.add_argument("--write", action="store_true", help="write the page of results too")
     parser.add_argument("--crosspeer-python", metavar="PATH", help="run crosspeer with this interpreter")
     arguments = parser.parse_args()
     if arguments.runs is None:
@@ -123,10 +124,14 @@ def _arguments() -> argparse.Namespace:
         parser.error("--runs is at least 1")
     if arguments.crosspeer_python:
         os.environ["BENCH_CROSSPEER_PYTHON"] = arguments.crosspeer_python
-    for option, known in (("servers", SERVERS_UNDER_TEST), ("workloads", WORKLOADS)):
-        chosen = getattr(arguments, option).split(",")
-        if unknown := set(chosen) - {each.name for each in known}:
-            parser.error(f"unknown {option}: {', '.join(sorted(unknown))}")
+    arguments.suite = SUITES[arguments.suite]
+    for option in ("servers", "workloads"):
+        known = getattr(arguments.suite, option)
+        names = [each.name for each in known]
+        wanted = getattr(arguments, option)
+        chosen = wanted.split(",") if wanted else [each.name for each in known if getattr(each, "by_default", True)]
+        if unknown := set(chosen) - set(names):
+            parser.error(f"unknown {option}: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
         setattr(arguments, option, chosen)
     return arguments
 

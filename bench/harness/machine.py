@@ -55,7 +55,7 @@ def _python_packages() -> str:
 
 
 def _npm_packages() -> str:
-    manifests = ((name, SERVERS / "node_modules" / name / "package.json") for name in ("crossws", "ws"))
+    manifests = ((name, SERVERS / "node_modules" / name / "package.json") for name in ("crossws", "ws", "peer"))
     return ", ".join(f"{name} {json.loads(path.read_text())['version']}" for name, path in manifests if path.exists())
 
 

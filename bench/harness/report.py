@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from harness.measure import Sample
-from harness.servers import BUN, FLOOR, Server
+from harness.servers import Server
 from harness.workloads import Workload
 
 _NONE = "-"
@@ -27,10 +27,10 @@ class Results:
         return median(sample.figure for sample in samples) if samples else None
 
 
-def tables(results: Results) -> str:
-    """The figures, their ratios, and why what is missing is missing."""
+def tables(results: Results, bases: Sequence[tuple[str, str]]) -> str:
+    """The figures, their ratios to some servers, and why what is missing is missing."""
     parts = [_table(results, lambda server, workload: _figure(results, server.name, workload))]
-    for name, title in ((FLOOR, "Times the floor"), (BUN, "Times crossws on Bun")):
+    for name, title in bases:
         if any(results.median(name, workload) is not None for workload in results.workloads):
             parts += [f"{title}:", _table(results, _ratio_to(results, name))]
     if notes := _notes(results):

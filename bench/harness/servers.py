@@ -33,7 +33,8 @@ def _floor() -> Command:
 
 def _python(script: str) -> Callable[[], Command]:
     def command() -> Command:
-        python = Path(os.environ.get("BENCH_CROSSPEER_PYTHON") or PYTHON) if "crosspeer" in script else PYTHON
+        is_ours = "crosspeer" in script or "broker" in script
+        python = Path(os.environ.get("BENCH_CROSSPEER_PYTHON") or PYTHON) if is_ours else PYTHON
         if not python.exists():
             raise Failure("its Python environment could not be made")
         return [str(python), str(SERVERS / script)]
@@ -87,3 +88,17 @@ SERVERS_UNDER_TEST: Sequence[Server] = (
     Server("uvicorn", "uvicorn", _python("uvicorn_server.py")),
 )
 FLOOR, BUN = "floor", "crossws-bun"
+
+
+def _broker(engine: str) -> Server:
+    command, environment = _python("broker_server.py"), {"CROSSPEER_ENGINE": engine}
+    return Server(f"crosspeer-{engine}", f"crosspeer, {engine} engine", command, environment)
+
+
+PEER = "npm-peer"
+BROKERS: Sequence[Server] = (
+    _broker("native"),
+    _broker("python"),
+    Server(PEER, "npm peer", _node("peer_node.mjs", "peer")),
+)
+"""The PeerJS brokers."""

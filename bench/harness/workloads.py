@@ -34,3 +34,11 @@ WORKLOADS = (
     Workload("connect", "connect", ("connect",), 100, "CPU time a connection"),
     Workload("idle", "idle", ("idle",), 8, "memory a connection", "memory", whole=True),
 )
+
+BROKER_WORKLOADS = (
+    Workload("relay", "relay, 64 in flight", ("relay", "--inflight", "64"), 200, "CPU time an offer"),
+    Workload("relay1", "relay, 1 in flight", ("relay", "--inflight", "1"), 200, "CPU time an offer"),
+    Workload("register", "connect", ("register",), 100, "CPU time a client"),
+    Workload("registered", "registered, idle", ("registered",), 9, "memory a client", "memory", whole=True),
+    Workload("heartbeat", "heartbeat", ("heartbeat",), 4, "CPU time a heartbeat", whole=True),
+)

@@ -12,7 +12,6 @@ use crate::socket::{Input, Socket};
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &[u8] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-const READY: &[u8] = b"ready";
 const NORMAL: [u8; 2] = 1000_u16.to_be_bytes();
 
 /// How many handshakes go on at a time where many clients are opened.
@@ -26,7 +25,7 @@ pub trait Receiver {
     fn text(&mut self, client: usize, text: &[u8], out: &mut Vec<u8>) -> Result<()>;
 }
 
-/// For workloads that expect no texts but "ready".
+/// For workloads that expect no texts but the greeting.
 pub struct Silence;
 
 impl Receiver for Silence {
@@ -38,7 +37,7 @@ impl Receiver for Silence {
 #[derive(Clone, Copy, PartialEq)]
 enum State {
     Handshake,
-    /// Accepted, but the server has not said "ready" yet.
+    /// Accepted, but the server has not said its greeting yet.
     Greeting,
     Up,
     /// Our close frame is out, the server's has not come.
@@ -54,6 +53,8 @@ struct Client {
 
 pub struct Clients {
     port: u16,
+    /// What the server says to every client first.
+    greeting: &'static [u8],
     poll: Poll,
     scratch: Vec<u8>,
     clients: Vec<Option<Client>>,
@@ -64,9 +65,9 @@ pub struct Clients {
 }
 
 impl Clients {
-    pub fn new(port: u16) -> Result<Self> {
+    pub fn new(port: u16, greeting: &'static [u8]) -> Result<Self> {
         let (poll, scratch) = (Poll::new()?, Vec::new());
-        Ok(Self { port, poll, scratch, clients: Vec::new(), free: Vec::new(), up: 0, arrived: Vec::new() })
+        Ok(Self { port, greeting, poll, scratch, clients: Vec::new(), free: Vec::new(), up: 0, arrived: Vec::new() })
     }
 
     /// How many there are, in whatever state.
@@ -76,10 +77,15 @@ impl Clients {
 
     /// Open clients on a path, a few at a time, and return when all are up.
     pub fn open(&mut self, path: &str, count: usize) -> Result<()> {
+        self.open_each(count, |_| path.into())
+    }
+
+    /// Open clients, each on a path of its own: by its number, which counts on from those that are there.
+    pub fn open_each(&mut self, count: usize, path: impl Fn(usize) -> String) -> Result<()> {
         let (present, wanted) = (self.len(), self.up + count);
         while self.up < wanted {
             while self.len() < present + count && self.len() - self.up < WINDOW {
-                self.connect(path)?;
+                self.connect(&path(self.len()))?;
             }
             self.turn(&mut Silence)?;
         }
@@ -142,6 +148,16 @@ impl Clients {
     pub fn turn(&mut self, receiver: &mut impl Receiver) -> Result<()> {
         let count = self.poll.wait(Some(PATIENCE))?;
         ensure!(count > 0, "nothing happened for {PATIENCE} seconds ({} clients, {} up)", self.len(), self.up);
+        self.serve_ready(count, receiver)
+    }
+
+    /// Do what there is to do without waiting for anything.
+    pub fn glance(&mut self, receiver: &mut impl Receiver) -> Result<()> {
+        let count = self.poll.wait(Some(0))?;
+        self.serve_ready(count, receiver)
+    }
+
+    fn serve_ready(&mut self, count: usize, receiver: &mut impl Receiver) -> Result<()> {
         for index in 0..count {
             let ready = self.poll.ready(index);
             self.serve(ready, receiver).with_context(|| format!("client {}", ready.key))?;
@@ -151,7 +167,11 @@ impl Clients {
 
     fn serve(&mut self, ready: Ready, receiver: &mut impl Receiver) -> Result<()> {
         let client = self.clients[ready.key].as_mut().context("is reported after its end")?;
-        let change = if ready.readable { client.read(ready.key, &mut self.scratch, receiver)? } else { Change::None };
+        let change = if ready.readable {
+            client.read(ready.key, self.greeting, &mut self.scratch, receiver)?
+        } else {
+            Change::None
+        };
         match change {
             Change::None => {}
             Change::Up => {
@@ -176,7 +196,13 @@ enum Change {
 
 impl Client {
     /// Read once and go through the frames.
-    fn read(&mut self, key: usize, scratch: &mut Vec<u8>, receiver: &mut impl Receiver) -> Result<Change> {
+    fn read(
+        &mut self,
+        key: usize,
+        greeting: &[u8],
+        scratch: &mut Vec<u8>,
+        receiver: &mut impl Receiver,
+    ) -> Result<Change> {
         let length = match self.socket.read(scratch) {
             Ok(Input::Bytes(length)) => length,
             Ok(Input::Nothing) => return Ok(Change::None),
@@ -195,7 +221,12 @@ impl Client {
         }
         if self.state != State::Handshake {
             while let Some(found) = frame::parse(bytes, at)? {
-                self.frame(key, found.opcode, &bytes[found.start..found.end], receiver)?;
+                let payload = &bytes[found.start..found.end];
+                if self.state == State::Greeting && found.opcode == TEXT && payload == greeting {
+                    self.state = State::Up;
+                } else {
+                    self.frame(key, found.opcode, payload, receiver)?;
+                }
                 at = found.end;
             }
         }
@@ -208,7 +239,6 @@ impl Client {
     fn frame(&mut self, key: usize, opcode: u8, payload: &[u8], receiver: &mut impl Receiver) -> Result<()> {
         match (opcode, self.state) {
             (TEXT, State::Up) => receiver.text(key, payload, &mut self.socket.out)?,
-            (TEXT, State::Greeting) if payload == READY => self.state = State::Up,
             (PING, _) => frame::put_masked(&mut self.socket.out, PONG, payload),
             (CLOSE, State::Closing) if payload.is_empty() || payload.starts_with(&NORMAL) => {
                 self.state = State::Ending;

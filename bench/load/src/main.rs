@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use workloads::{Amount, Chat, Connect, Echo, Idle, Publish, measure};
+use workloads::{Amount, Chat, Connect, Echo, Heartbeat, Idle, Publish, Register, Registered, Relay, measure};
 
 #[derive(Parser)]
 #[command(version, about)]
@@ -50,6 +50,20 @@ enum Command {
     Connect(Amount),
     /// Connections that stay
     Idle(Amount),
+    /// PeerJS clients that send offers of 2 KB to each other through a broker
+    Relay {
+        /// How many are on their way at a time
+        #[arg(long, default_value_t = 64)]
+        inflight: usize,
+        #[command(flatten)]
+        amount: Amount,
+    },
+    /// PeerJS clients that come to a broker and go
+    Register(Amount),
+    /// PeerJS clients that stay with a broker
+    Registered(Amount),
+    /// 10,000 PeerJS clients that send a heartbeat every 5 seconds
+    Heartbeat(Amount),
 }
 
 fn main() -> ExitCode {
@@ -71,5 +85,9 @@ fn run(port: u16, command: Command) -> Result<()> {
         Command::Publish { burst, amount } => measure(Publish::new(burst), port, amount),
         Command::Connect(amount) => measure(Connect, port, amount),
         Command::Idle(amount) => measure(Idle, port, amount),
+        Command::Relay { inflight, amount } => measure(Relay::new(inflight), port, amount),
+        Command::Register(amount) => measure(Register::default(), port, amount),
+        Command::Registered(amount) => measure(Registered, port, amount),
+        Command::Heartbeat(amount) => measure(Heartbeat::default(), port, amount),
     }
 }

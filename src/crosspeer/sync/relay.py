@@ -78,6 +78,8 @@ class Relay:
         self._everywhere = crossws or f"{prefix}:all"
         self._hub: Hub | None = None
         self._link: Link | None = None
+        self._waited = False
+        """Once is enough: a server and its application both ask for a start."""
         self._interests: Counter[str] = Counter()
         self._channels: dict[tuple[str, str], str] = {}
         """Of topics with subscribers here, so that their names are hashed once."""
@@ -165,11 +167,15 @@ class Relay:
 
     async def start(self) -> None:
         link = self._started()
+        if link.is_up or self._waited:
+            return
+        self._waited = True
         if not await link.wait_up(FIRST_CONNECTION):
             logger.warning("the other nodes cannot be reached yet; peers of this one are served meanwhile")
 
     async def close(self) -> None:
         link, self._link = self._link, None
+        self._waited = False
         if self._announcing is not None:
             self._announcing.cancel()
             self._announcing = None

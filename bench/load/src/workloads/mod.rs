@@ -1,5 +1,6 @@
 //! What is measured, one file each, and the part that they share: warm up, begin, run, end.
 
+mod broker;
 mod chat;
 mod connect;
 mod echo;
@@ -14,6 +15,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::clients::Clients;
 
+pub use broker::{Heartbeat, Register, Registered, Relay};
 pub use chat::Chat;
 pub use connect::Connect;
 pub use echo::Echo;
@@ -26,6 +28,9 @@ type Text = [u8; TEXT_SIZE];
 
 /// One kind of work, done in units so that it can be cut to length.
 pub trait Workload {
+    /// What the server says to every client first.
+    const GREETING: &'static [u8] = b"ready";
+
     /// Open the clients that all runs share.
     fn prepare(&mut self, clients: &mut Clients) -> Result<()>;
 
@@ -51,8 +56,8 @@ pub struct Amount {
 }
 
 /// Run a workload between two marks on the standard output, at each of which a line is waited for, and report.
-pub fn measure(mut workload: impl Workload, port: u16, amount: Amount) -> Result<()> {
-    let mut clients = Clients::new(port)?;
+pub fn measure<W: Workload>(mut workload: W, port: u16, amount: Amount) -> Result<()> {
+    let mut clients = Clients::new(port, W::GREETING)?;
     workload.prepare(&mut clients)?;
     let pace = warm_up(&mut workload, &mut clients, Duration::from_secs_f64(amount.warm_up))?;
     let units = amount.cut_to.map_or(amount.units, |seconds| ((seconds / pace) as u32).clamp(1, amount.units));
