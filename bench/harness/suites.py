@@ -42,6 +42,7 @@ SUITES = {
         BROKER_WORKLOADS,
         ((PEER, "Times npm's `peer`"),),
         "CPU time of the broker for each offer of 2 KB that it relays, for each client that comes and goes, and for "
-        "each heartbeat of 10,000 registered clients, who send one every five seconds; memory for each registered client.",
+        "each heartbeat of 10,000 registered clients, who send one every five seconds; memory for each registered "
+        "client.",
     ),
 }

@@ -30,7 +30,7 @@ def concerns(scope: Scope) -> bool:
 
 
 async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer such a request. A browser asks each time whether it has changed: it goes with the version of the server."""
+    """Answer such a request. A browser asks each time whether it has changed: its version is the server's."""
     tag = f'"{sha256(client_js()).hexdigest()[:16]}"'
     known = [value.decode("latin-1") for name, value in scope["headers"] if name == b"if-none-match"]
     headers = {

@@ -83,9 +83,11 @@ class EventClient(Client):
         """Come back and go on. False: the server has begun afresh, so that this is another peer."""
         async with asyncio.timeout(self._timeout):
             headers = [*self._request_headers, ("last-event-id", self.last_event_id)]
+            before = self._stream
             self._stream = await _Stream.get(self._url, headers, self.last_event_id)
             self._events.clear()
             await self._begin()
+            before.abort()
         if not self._facts["resumed"]:
             self._number = 1
         return bool(self._facts["resumed"])

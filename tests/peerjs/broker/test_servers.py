@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -90,7 +92,8 @@ async def test_clients_meet_and_the_routes_are_beside_them(served: Served) -> No
         assert about.json()["name"] == "PeerJS Server"
         assert len((await http.get(f"{base}peerjs/id", headers={"origin": "https://a.example"})).text) == 36
         assert (await http.get(f"{base}peerjs/peers")).json() == ["alice", "bob"]
-        assert (await http.get(f"{base}peerjs")).status_code == 404
+        for accepted in ("*/*", "text/event-stream"):
+            assert (await http.get(f"{base}peerjs", headers={"accept": accepted})).status_code == 404
         preflight = await http.options(f"{base}peerjs/id", headers={"origin": "https://a.example"})
         assert (preflight.status_code, preflight.headers["access-control-allow-origin"]) == (204, "https://a.example")
     await alice.send("{")
@@ -147,6 +150,21 @@ async def test_an_ordinary_proxy_in_front_of_a_loopback_address_is_let_in(engine
         async with serving(PeerServer(origins=origins), engine) as url, Raw(url) as client:
             client.send(asked)
             assert (await client.head())[0] == status
+
+
+def test_a_broker_needs_no_adapter_and_no_server_until_it_is_mounted() -> None:
+    script = """
+import sys
+from crosspeer.peerjs import PeerServer
+broker = PeerServer()
+def loaded():
+    return {name for name in sys.modules if name.startswith(("crosspeer.adapters", "crosspeer.server", "uvicorn"))}
+assert loaded() == set(), loaded()
+broker.asgi
+assert "crosspeer.adapters.asgi" in loaded()
+assert not any(name.startswith(("crosspeer.server", "uvicorn")) for name in loaded()), loaded()
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=30)
 
 
 async def test_it_can_be_served_in_all_its_forms() -> None:

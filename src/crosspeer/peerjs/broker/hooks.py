@@ -81,6 +81,8 @@ class BrokerHub(Hub):
             origins=state.options.origins,
             # Where any page may connect, a name that points here by a trick gives it nothing more.
             allowed_hosts="*" if state.options.origins == "*" else None,
+            # Nothing else is served here: no `peerjs` client comes by an event stream.
+            sse=False,
         )
 
     def _admit(self, request: Request) -> Hooks | Response:

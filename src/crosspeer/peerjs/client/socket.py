@@ -53,7 +53,11 @@ class BrokerSocket:
             return str(closed)
         finally:
             writing.cancel()
-            await socket.close()
+            try:
+                await socket.close()
+            finally:
+                # Also when there is no time left for a closing handshake.
+                socket.transport.abort()
         return "closed by the server"
 
     async def _write(self, socket: ClientConnection) -> None:
