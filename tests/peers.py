@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from contextlib import asynccontextmanager
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
     from crosspeer.peerjs import DataConnection
 
+NPM = Path(__file__).parent / "interop" / "npm-peerjs" / "node_modules"
+"""Where `make setup` puts the npm packages `peer` and `peerjs`, if there is an npm."""
 DEADLINE = 20.0
 """Seconds for whatever a test waits for."""
 LOCAL: dict[str, Any] = {"iceServers": []}
@@ -203,3 +207,22 @@ class ScriptedBroker:
                     self.relay(query["id"], frame)
         except ConnectionClosed:
             return
+
+
+@asynccontextmanager
+async def npm_broker() -> AsyncIterator[dict[str, Any]]:
+    """The npm package `peer`, as its command line runs it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [NPM / ".bin" / "peerjs", "--port", str(port), "--host", "127.0.0.1", "--allow_discovery"]
+    process = await asyncio.create_subprocess_exec(*map(str, command), stdout=asyncio.subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(DEADLINE):
+            line = await process.stdout.readline()
+        assert line.startswith(b"Started PeerServer"), line
+        yield {"host": "127.0.0.1", "port": port, "config": LOCAL}
+    finally:
+        process.kill()
+        await process.wait()

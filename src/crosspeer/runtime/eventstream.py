@@ -181,12 +181,10 @@ class EventStream(Response):
             self.close()
         exchange.on_shutdown(self.close)
         try:
-            await exchange.start(self.status_code, self.raw_headers)
-            if self._keep_alive > 0:
-                # Somebody acknowledges the comments, or nobody is there.
-                exchange.drop_when_silent(3 * self._keep_alive)
-            await self._begin(exchange)
+            await self._start(exchange)
             await self._live()
+        except OSError as error:
+            logger.debug("a client did not wait for its event stream: %r", error)
         finally:
             self._over.set()
             await self._finish(exchange)
@@ -219,7 +217,12 @@ class EventStream(Response):
         if sum(map(len, early)) > MAX_EARLY:
             raise RuntimeError("too much was pushed before the stream was returned: nobody reads it yet")
 
-    async def _begin(self, exchange: Exchange) -> None:
+    async def _start(self, exchange: Exchange) -> None:
+        """Send the head, and what was pushed before."""
+        await exchange.start(self.status_code, self.raw_headers)
+        if self._keep_alive > 0:
+            # Somebody acknowledges the comments, or nobody is there.
+            exchange.drop_when_silent(3 * self._keep_alive)
         async with self._writing:
             while self._early:
                 early, self._early = b"".join(self._early), []
@@ -231,15 +234,18 @@ class EventStream(Response):
         if self._over.is_set():
             return
         self._tasks.start(self._watch())
+        if self._keep_alive > 0:
+            self._tasks.start(self._break_silence())
         if self._source is not None:
             self._producer = self._tasks.start(self._produce(self._source))
-        while not self._over.is_set():
-            self._is_silent = True
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._keep_alive / 2 or None):
-                    await self._over.wait()
-            if self._is_silent and not self._writing.locked() and not self._over.is_set():
-                with suppress(StreamClosed):
+        await self._over.wait()
+
+    async def _break_silence(self) -> None:
+        with suppress(StreamClosed):
+            while True:
+                self._is_silent = True
+                await asyncio.sleep(self._keep_alive / 2)
+                if self._is_silent and not self._writing.locked():
                     await self.comment()
 
     async def _watch(self) -> None:

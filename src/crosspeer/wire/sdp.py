@@ -32,9 +32,10 @@ def check_description(sdp: str) -> None:
     if len(sdp) > MAX_SIZE:
         raise ValueError(f"the SDP has more than {MAX_SIZE} characters")
     lines = sdp.splitlines()
-    if not lines or not lines[0].startswith("v="):
+    sections = sum(line.startswith("m=") for line in lines)
+    if not sections or not lines[0].startswith("v="):
         raise ValueError("this is no SDP")
-    if len(lines) > MAX_LINES or sum(line.startswith("m=") for line in lines) > MAX_SECTIONS:
+    if len(lines) > MAX_LINES or sections > MAX_SECTIONS:
         raise ValueError("the SDP has too many lines or sections")
     candidates = [line[2:] for line in lines if line.startswith(_CANDIDATE)]
     if len(candidates) > MAX_CANDIDATES:

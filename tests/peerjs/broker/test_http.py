@@ -227,7 +227,9 @@ async def test_what_counts_as_one_address(make: MakeClients, one: str, another: 
 
 
 @pytest.mark.parametrize("proxied", [False, True])
-async def test_the_nearest_proxy_is_believed_when_there_is_to_be_one(make: MakeClients, proxied: bool) -> None:
+async def test_the_nearest_proxy_is_believed_when_there_is_to_be_one(
+    make: MakeClients, proxied: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     clients = make(proxied=proxied, limits=BrokerLimits(requests_per_address=1, max_clients_per_address=1))
     async with http(clients) as client:
         statuses = [
@@ -235,6 +237,7 @@ async def test_the_nearest_proxy_is_believed_when_there_is_to_be_one(make: MakeC
             for chain in ("198.51.100.1, 203.0.113.1", "198.51.100.1, 203.0.113.2", "198.51.100.2, 203.0.113.1")
         ]
     assert statuses == ([200, 200, 429] if proxied else [200, 429, 429])
+    assert ("there seems to be a proxy in front" in caplog.text) == (not proxied)
     if proxied:
         await clients.join("a", headers={"x-forwarded-for": "198.51.100.1, 203.0.113.7"})
         assert clients.broker.clients["a"].address == "203.0.113.7"

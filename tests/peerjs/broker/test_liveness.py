@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 
@@ -71,6 +72,37 @@ async def test_a_take_over_begins_a_new_time(clients: Clients, clock: HandClock)
     for _ in range(80):
         await clock.advance(1)
     assert list(clients.broker.clients) == ["alice"]
+
+
+async def test_who_has_left_and_stays_silent_is_closed_too(clients: Clients, clock: HandClock) -> None:
+    alice = await clients.join("alice")
+    await alice.send('{"type":"LEAVE"}')
+    await settle()
+    for _ in range(8):
+        await clock.advance(60)
+    alice.freeze()
+    for _ in range(120):
+        await clock.advance(1)
+    assert await alice.wait_closed() == 1001
+    assert clock.timers == 0
+
+
+async def test_one_connection_that_fails_does_not_stop_the_look_after_the_others(
+    clients: Clients, clock: HandClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    alice, bob = await clients.join("alice"), await clients.join("bob")
+
+    def fail(*args: object) -> None:
+        raise OSError("a bad connection")
+
+    monkeypatch.setattr(clients.broker.clients["alice"], "peer", SimpleNamespace(ping=fail, close=fail))
+    for client in (alice, bob):
+        client.freeze()
+    for _ in range(120):
+        await clock.advance(1)
+    assert await bob.wait_closed() == 1001
+    assert "a bad connection" in caplog.text
+    monkeypatch.undo()
 
 
 async def test_thousands_are_looked_after_by_one_timer(clients: Clients, clock: HandClock) -> None:

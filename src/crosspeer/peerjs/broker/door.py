@@ -80,6 +80,7 @@ class Door:
         self._state = state
         self._options = state.options
         limits = state.limits
+        self._has_warned = False
         self._of_id = Buckets(limits.failures_per_id / 60, max(1.0, limits.failures_per_id))
         self._of_address = Buckets(limits.failures_per_address / 60, max(1.0, limits.failures_per_address))
 
@@ -93,11 +94,12 @@ class Door:
 
     def address(self, scope: Scope) -> str:
         """Who a request comes from, as rates count it: what the nearest proxy says, if there is to be one."""
-        client = scope.get("client")
-        if self._options.proxied:
-            for name, value in reversed(scope["headers"]):
-                if name == b"x-forwarded-for":
+        for name, value in reversed(scope["headers"]):
+            if name == b"x-forwarded-for":
+                if self._options.proxied:
                     return address_key(value.decode("latin-1").rpartition(",")[2].strip())
+                self._warn_of_proxy()
+        client = scope.get("client")
         return address_key(client[0] if client else None)
 
     def has_key(self, key: str, address: str) -> Refusal | None:
@@ -133,6 +135,11 @@ class Door:
             return False
 
     # Inside.
+
+    def _warn_of_proxy(self) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            logger.warning("there seems to be a proxy in front: without `proxied` all clients share what one may do")
 
     def _check(self, opening: Opening) -> Refusal | None:
         if not (opening.id and opening.token and opening.key):

@@ -52,7 +52,7 @@ class BrokerHooks(Hooks):
     def close(self, peer: Peer, details: CloseDetails) -> Awaitable[None] | None:
         client = peer.context[CONTEXT]
         # One that was replaced has nothing to say any more.
-        return self._state.leave(client) if isinstance(client, Client) and client.peer is peer else None
+        return self._state.end(client) if isinstance(client, Client) and client.peer is peer else None
 
     def error(self, peer: Peer, error: Exception) -> Awaitable[None] | None:
         super().error(peer, error)

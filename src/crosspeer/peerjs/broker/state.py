@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from crosspeer.core.heartbeat import Heartbeat, Pulses
 from crosspeer.peerjs.broker.clock import Alarm, Clock
@@ -16,7 +16,7 @@ from crosspeer.wire.closing import CloseCode
 from crosspeer.wire.peerjs import expire_text
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     from crosspeer.peerjs.broker.options import Options
 
@@ -55,13 +55,15 @@ class State:
 
     def leave(self, client: Client) -> Awaitable[None] | None:
         """A client's registration ends, if it has not ended before. The result has to be awaited, if there is one."""
-        if not self.registry.remove(client):
-            return None
+        return self.events.emit("disconnect", client) if self.registry.remove(client) else None
+
+    def end(self, client: Client) -> Awaitable[None] | None:
+        """A client's connection has ended, and its registration with it."""
         self._pulses.discard(client)
-        if not self.registry:
+        if not self._pulses:
             self._pulses_due = None
             self._alarm.set(self.queues.due(self.clock.time()))
-        return self.events.emit("disconnect", client)
+        return self.leave(client)
 
     def park(self, client: Client, dst: str, kind: str, text: str, now: float) -> bool:
         """Keep a message for a peer that is not there. False: there is no room."""
@@ -89,25 +91,30 @@ class State:
         for absent, src in self.queues.expire(now):
             self.expire(absent, src, now)
         if self._pulses_due is not None and now >= self._pulses_due:
-            self._look_for_signs_of_life(now)
-        self._alarm.set(self.queues.due(now))
-        if self._pulses_due is not None:
-            self._alarm.set(self._pulses_due)
-
-    def _look_for_signs_of_life(self, now: float) -> None:
-        to_ask, gone = self._pulses.look(now)
-        for client in to_ask:
-            client.peer.ping()
-        for client in gone:
-            self._give_up(client)
-        self._pulses_due = self._pulses.due(now)
+            to_ask, gone = self._pulses.look(now)
+            self._pulses_due = self._pulses.due(now)
+            for client in to_ask:
+                _attempt(client.peer.ping)
+            for client in gone:
+                _attempt(self._give_up, client)
+        for due in (self.queues.due(now), self._pulses_due):
+            if due is not None:
+                self._alarm.set(due)
 
     def _give_up(self, client: Client) -> None:
         self.metrics.refused["silent"] += 1
-        client.peer.close(CloseCode.GOING_AWAY, "no sign of life")
         waiting = self.leave(client)
         if waiting is not None:
             self._tasks.start(_finish(waiting))
+        client.peer.close(CloseCode.GOING_AWAY, "no sign of life")
+
+
+def _attempt(step: Callable[..., None], *args: Any) -> None:
+    try:
+        step(*args)
+    except Exception as error:
+        # Whatever one connection raises, the others are looked after.
+        logger.error("a look after a client failed", exc_info=error)
 
 
 def _heartbeat(alive_timeout: float) -> Heartbeat:

@@ -172,6 +172,13 @@ class DataConnection(BaseConnection):
     async def __aexit__(self, kind: Kind | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.close(flush=kind is None)
 
+    # For the peer.
+
+    def _answered(self, answer: Description) -> None:
+        if answer.is_old:
+            self._serializer.remote_is_old()
+        super()._answered(answer)
+
     # The channel.
 
     def _adopt(self, channel: Channel) -> None:

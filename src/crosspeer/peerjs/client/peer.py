@@ -194,7 +194,7 @@ class Peer(Emitter):
             PeerError: server-error: it does not (`allow_discovery` is off), or cannot be reached.
         """
         status, body = await http.get(self.options.http_url("peers"))
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):
             if status == 200 and isinstance(peers := json.loads(body), list):
                 return [str(peer) for peer in peers]
         if status == 401:

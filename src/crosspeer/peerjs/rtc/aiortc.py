@@ -41,6 +41,7 @@ class AiortcLink:
         self.native = aiortc.RTCPeerConnection(_configuration(config))
         self._events = events
         self._closed = False
+        self._describing: asyncio.Task[str] | None = None
         self.native.on("datachannel", self._on_channel)
         self.native.on("iceconnectionstatechange", self._on_ice_state)
 
@@ -50,10 +51,10 @@ class AiortcLink:
         return AiortcChannel(self.native.createDataChannel(plain, ordered=ordered))
 
     async def offer(self) -> str:
-        return await self._call(self._offer())
+        return await self._call(self._describe(self._offer()))
 
     async def answer(self, offer: str) -> str:
-        return await self._call(self._answer(offer))
+        return await self._call(self._describe(self._answer(offer)))
 
     async def accept(self, answer: str) -> None:
         await self._call(self.native.setRemoteDescription(aiortc.RTCSessionDescription(answer, "answer")))
@@ -72,9 +73,16 @@ class AiortcLink:
 
     async def _close(self) -> None:
         try:
+            if self._describing is not None:
+                # It looks for its addresses in there, and leaves open sockets behind if it is closed, or stopped.
+                await asyncio.gather(self._describing, return_exceptions=True)
             await self.native.close()
         except Exception as error:
             logger.debug("aiortc could not close a connection cleanly", exc_info=error)
+
+    async def _describe(self, work: Coroutine[Any, Any, str]) -> str:
+        self._describing = asyncio.get_running_loop().create_task(work)
+        return await asyncio.shield(self._describing)
 
     async def _offer(self) -> str:
         await self.native.setLocalDescription(await self.native.createOffer())

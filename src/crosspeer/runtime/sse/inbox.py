@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 import re
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING, Final
 
 from starlette.responses import PlainTextResponse, Response
@@ -102,11 +103,14 @@ class _Inbox:
         else:
             return _BAD
         if self._length is None:
-            return await self._take_numbered(body, number)
+            return await self._take_numbered(body, number, self._connection.posting)
         async with self._connection.posting:
-            return await self._take_numbered(self._in_time(body), number)
+            return await self._take_numbered(self._in_time(body), number, nullcontext())
 
-    async def _take_numbered(self, body: AsyncIterator[bytes], number: int) -> Response:
+    async def _take_numbered(
+        self, body: AsyncIterator[bytes], number: int, turn: AbstractAsyncContextManager[None]
+    ) -> Response:
+        """Take message by message, each in its turn."""
         connection = self._connection
         if number > connection.posted + 1:
             return _GAP
@@ -114,13 +118,11 @@ class _Inbox:
         async for piece in body:
             reader.feed(piece)
             while (message := reader.next()) is not None:
-                if number and number <= connection.posted:
-                    number += 1
-                    continue
-                await connection.post(message)
-                if number:
-                    connection.posted = number
-                    number += 1
+                async with turn:
+                    if not number or number > connection.posted:
+                        await connection.post(message)
+                        connection.posted = max(number, connection.posted)
+                number += bool(number)
         return _TAKEN if reader.is_between else _BAD
 
     async def _take_pieces(self, body: AsyncIterator[bytes]) -> None:
