@@ -235,9 +235,10 @@ async def test_peerjs_1_4(browser: Browser) -> None:
     """Its channels never keep the order, its JSON is text, and it knows no request to close."""
     async with tab(browser, broker="npm", version="1.4") as page:
         for side in ("python", "javascript"):
-            for serialization in ("binary", "binary-utf8", "json", "none"):
+            for serialization in ("binary", "binary-utf8", "json", "raw"):
                 connection = await page.connect(side, serialization=serialization)
-                await echoes(connection, ECHOED.get(serialization, ECHOED["raw"][:-1]))
+                # It cannot write empty bytes itself.
+                await echoes(connection, [value for value in ECHOED[serialization] if value != b""])
                 await connection.close()
                 await page.closed(connection.label)
             await check_ends(page, side, flushes=False)

@@ -160,7 +160,7 @@ class TestWriter:
         for number in range(5000):
             pack({f"key {number}": number})
         # The function hides the module of the same name.
-        assert len(sys.modules["crosspeer.wire.binarypack.pack"]._keys) <= 1024
+        assert len(sys.modules["crosspeer.wire.binarypack.pack"]._NEW.keys) <= 1024
 
 
 STRICTER = {"empty buffer", "truncated array", "truncated map"}
@@ -249,6 +249,55 @@ class TestReader:
         assert unpack(pack({"a": 1}), max_items=1) == {"a": 1}
         with pytest.raises(UnpackError, match="too many items"):
             unpack(pack({"a": 1, "b": 2}), max_items=1)
+
+
+class TestOldGeneration:
+    """The codec of PeerJS 1.4: it knows no character beyond U+FFFF, counts six bytes for one, and writes four."""
+
+    @pytest.mark.parametrize(
+        ("text", "written"),
+        [
+            ("plain", "b5706c61696e"),
+            ("é中", "b5c3a9e4b8ad"),
+            ("😃", "b6eda0bdedb883"),
+            ("a😃b", "b861eda0bdedb88362"),
+        ],
+    )
+    def test_what_it_is_sent(self, text: str, written: str) -> None:
+        assert pack(text, for_old=True).hex() == written
+        assert pack({text: [text]}, for_old=True).hex() == f"81{written}91{written}"
+        assert unpack(pack({text: [text]}, for_old=True)) == {text: [text]}, "everybody else reads it too"
+        assert unpack(pack({text: [text]}, for_old=True), from_old=True) == {text: [text]}
+
+    @pytest.mark.parametrize(
+        "text", ["", "plain", "é中", "😃", "a😃b", "😃😃😃😃", "x" * 590 + "😃", "é" * 300 + "😃" * 150]
+    )
+    def test_what_it_sends(self, text: str) -> None:
+        written = old_text(text)
+        assert unpack(written, from_old=True) == text
+        both = b"\x93" + written + written + b"\x07"
+        assert unpack(both, from_old=True) == [text, text, 7]
+        assert unpack(b"\x81" + written + b"\x07", from_old=True) == {text: 7}
+
+    @given(st.text(max_size=700))
+    def test_any_text(self, text: str) -> None:
+        assert unpack(b"\x92" + old_text(text) + b"\x07", from_old=True) == [text, 7]
+
+    @given(st.binary(max_size=100))
+    def test_any_bytes(self, data: bytes) -> None:
+        try:
+            unpack(b"\xb8" + data, from_old=True)
+        except UnpackError:
+            return
+
+
+def old_text(text: str) -> bytes:
+    """As it writes a text: the length is that of CESU-8 up to 600 code units."""
+    data = text.encode()
+    units = len(text.encode("utf-16-le")) // 2
+    length = len(data) if units > 600 else len(data) + 2 * sum(ord(character) > 0xFFFF for character in text)
+    head = bytes([0xB0 + length]) if length < 16 else struct.pack(">BH", 0xD8, length)
+    return head + data
 
 
 HOSTILE = {

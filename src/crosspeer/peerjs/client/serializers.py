@@ -97,6 +97,8 @@ class Serializer:
 class Binary(Serializer):
     """BinaryPack, cut into slices where a message is larger than one: `binary` and `binary-utf8`."""
 
+    _is_old = False
+
     def __init__(self, limits: PeerLimits) -> None:
         super().__init__(limits)
         self._transfers = 0
@@ -109,10 +111,13 @@ class Binary(Serializer):
     def channel_is_known(self, *, ordered: bool) -> None:
         self._reassembler.ordered = ordered
 
+    def remote_is_old(self) -> None:
+        self._is_old = True
+
     def encode(self, value: Any) -> bytes | Pieces:
         if type(value) is dict and value.get(KEY):
             raise ValueError(f"a dict with the key {KEY} is PeerJS's own and would not arrive")
-        packed = pack(value, default=plain)
+        packed = pack(value, default=plain, for_old=self._is_old)
         if len(packed) <= SLICE:
             return packed
         self._transfers += 1
@@ -132,7 +137,7 @@ class Binary(Serializer):
             raise InvalidMessage(str(error)) from None
 
     def _unpack(self, data: bytes) -> Any:
-        return unpack(data, max_items=self.limits.max_items)
+        return unpack(data, max_items=self.limits.max_items, from_old=self._is_old)
 
 
 class Json(Serializer):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from crosspeer.wire.binarypack.tags import (
@@ -43,16 +44,22 @@ from crosspeer.wire.binarypack.tags import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    Put = Callable[[bytes | memoryview], None]
+    Default = Callable[[Any], Any] | None
+
 MAX_LENGTH: Final = 0xFFFF_FFFF
 _MOST_KEYS: Final = 1024
 _LONGEST_KEY: Final = 64
+_BEYOND: Final = re.compile("[\U00010000-\U0010ffff]")
 
 
 class PackError(TypeError, ValueError):
     """The value has no form in BinaryPack."""
 
 
-def pack(value: Any, *, default: Callable[[Any], Any] | None = None, max_depth: int = MAX_DEPTH) -> bytes:
+def pack(
+    value: Any, *, default: Callable[[Any], Any] | None = None, max_depth: int = MAX_DEPTH, for_old: bool = False
+) -> bytes:
     """Write one value: None, bool, int, float, str, bytes-like, list, tuple, dict with str or int keys, date and time.
 
     What has a buffer (bytearray, memoryview, array, numpy's arrays) is binary of exactly its bytes, as JavaScript's
@@ -62,17 +69,18 @@ def pack(value: Any, *, default: Callable[[Any], Any] | None = None, max_depth: 
     Args:
         default: makes a packable value of any other.
         max_depth: arrays and maps inside of one another.
+        for_old: the reader is PeerJS 1.4 or older. It takes characters beyond U+FFFF only as CESU-8.
 
     Raises:
         PackError: the value has no form: an unknown type, too deep, an integer that neither 64 bits nor a double hold.
     """
-    kind = type(value)
-    if kind is bytes:
+    if type(value) is bytes:
         return b"".join((_binary_head(len(value)), value))
-    if (scalar := _SCALARS.get(kind)) is not None:
+    form = _OLD if for_old else _NEW
+    if (scalar := form.scalars.get(type(value))) is not None:
         return scalar(value)
     pieces: list[bytes | memoryview] = []
-    _write(pieces.append, value, max_depth, default)
+    _write(pieces.append, value, max_depth, default, form)
     return b"".join(pieces)
 
 
@@ -129,7 +137,28 @@ def _text(value: str) -> bytes:
     try:
         data = value.encode()
     except UnicodeEncodeError:
-        data = value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
+        data = _without_halves(value).encode()
+    return _counted(data)
+
+
+def _old_text(value: str) -> bytes:
+    if value.isascii():
+        return _counted(value.encode())
+    return _counted(_BEYOND.sub(_pair, _without_halves(value)).encode("utf-8", "surrogatepass"))
+
+
+def _pair(found: re.Match[str]) -> str:
+    """The surrogates that UTF-16 has for a character, which are two characters of three bytes in CESU-8."""
+    code = ord(found[0]) - 0x10000
+    return chr(0xD800 + (code >> 10)) + chr(0xDC00 + (code & 0x3FF))
+
+
+def _without_halves(value: str) -> str:
+    """Surrogates that make a pair join up, others become U+FFFD."""
+    return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _counted(data: bytes) -> bytes:
     length = len(data)
     if length < 16:
         return TEXT_HEADS[length] + data
@@ -154,92 +183,95 @@ def _head(length: int, short: int, long: int, longest: int) -> bytes:
     raise PackError(f"{length} are more than BinaryPack can count")
 
 
-_SCALARS: Final[dict[type, Callable[[Any], bytes]]] = {
-    str: _text,
-    int: integer,
-    float: _number,
-    bool: lambda value: b"\xc3" if value else b"\xc2",
-    type(None): lambda value: b"\xc0",
-}
+class _Form:
+    """How the values are written that hold no others."""
 
-_keys: dict[str, bytes] = {}
-"""Keys as they were written before: the same few come in every message."""
+    __slots__ = ("keys", "scalars")
+
+    def __init__(self, text: Callable[[str], bytes]) -> None:
+        self.scalars: Final[dict[type, Callable[[Any], bytes]]] = {
+            str: text,
+            int: integer,
+            float: _number,
+            bool: lambda value: b"\xc3" if value else b"\xc2",
+            type(None): lambda value: b"\xc0",
+        }
+        self.keys: Final[dict[str, bytes]] = {}
+        """Keys as they were written before: the same few come in every message."""
+
+    def key(self, key: Any) -> bytes:
+        if isinstance(key, int) and not isinstance(key, bool):
+            # As every object of JavaScript has it.
+            key = str(key)
+        if not isinstance(key, str):
+            raise PackError(f"the keys of a map are text or whole numbers, not {type(key).__name__}")
+        written = self.scalars[str](key)
+        if len(key) <= _LONGEST_KEY and type(key) is str:
+            if len(self.keys) >= _MOST_KEYS:
+                self.keys.clear()
+            self.keys[key] = written
+        return written
 
 
-def _key(key: Any) -> bytes:
-    if isinstance(key, int) and not isinstance(key, bool):
-        # As every object of JavaScript has it.
-        key = str(key)
-    if not isinstance(key, str):
-        raise PackError(f"the keys of a map are text or whole numbers, not {type(key).__name__}")
-    written = _text(key)
-    if len(key) <= _LONGEST_KEY and type(key) is str:
-        if len(_keys) >= _MOST_KEYS:
-            _keys.clear()
-        _keys[key] = written
-    return written
+_NEW: Final = _Form(_text)
+_OLD: Final = _Form(_old_text)
 
 
-def _write(
-    put: Callable[[bytes | memoryview], None], value: Any, depth: int, default: Callable[[Any], Any] | None
-) -> None:
+def _write(put: Put, value: Any, depth: int, default: Default, form: _Form) -> None:
     """Write a value that is no scalar, into pieces."""
+    scalars = form.scalars
     if isinstance(value, dict):
         if depth <= 0:
             raise _too_deep()
         put(_head(len(value), MAP, MAP16, MAP32))
-        known = _keys.get
+        known = form.keys.get
         for key, item in value.items():
-            put(known(key) or _key(key))
-            if (scalar := _SCALARS.get(type(item))) is not None:
+            put(known(key) or form.key(key))
+            if (scalar := scalars.get(type(item))) is not None:
                 put(scalar(item))
             else:
-                _write(put, item, depth - 1, default)
+                _write(put, item, depth - 1, default, form)
     elif isinstance(value, (list, tuple)):
         if depth <= 0:
             raise _too_deep()
         put(_head(len(value), ARRAY, ARRAY16, ARRAY32))
         for item in value:
-            if (scalar := _SCALARS.get(type(item))) is not None:
+            if (scalar := scalars.get(type(item))) is not None:
                 put(scalar(item))
             else:
-                _write(put, item, depth - 1, default)
+                _write(put, item, depth - 1, default, form)
     else:
-        _write_other(put, value, depth, default)
+        _write_other(put, value, depth, default, form)
 
 
-def _write_other(
-    put: Callable[[bytes | memoryview], None], value: Any, depth: int, default: Callable[[Any], Any] | None
-) -> None:
-    for base, write in _SCALARS.items():
+def _write_other(put: Put, value: Any, depth: int, default: Default, form: _Form) -> None:
+    for base, write in form.scalars.items():
         # Subclasses, enumerations among them.
         if isinstance(value, base):
             put(write(value))
             return
     if isinstance(value, (datetime.date, datetime.time)):
-        put(_text(value.isoformat()))
+        put(form.scalars[str](value.isoformat()))
     elif getattr(value, "shape", None) == ():
         # A scalar of numpy has a buffer, but it is a number.
-        _write_made(put, value.item(), depth, default)
+        _write_made(put, value.item(), depth, default, form)
     elif (view := _view(value)) is not None:
         put(_binary_head(view.nbytes))
         put(view)
     elif default is not None:
-        _write_made(put, default(value), depth, default)
+        _write_made(put, default(value), depth, default, form)
     else:
         raise PackError(f"{type(value).__name__} has no form in BinaryPack")
 
 
-def _write_made(
-    put: Callable[[bytes | memoryview], None], value: Any, depth: int, default: Callable[[Any], Any] | None
-) -> None:
+def _write_made(put: Put, value: Any, depth: int, default: Default, form: _Form) -> None:
     """Write what stands for another value."""
     if depth <= 0:
         raise _too_deep()
-    if (scalar := _SCALARS.get(type(value))) is not None:
+    if (scalar := form.scalars.get(type(value))) is not None:
         put(scalar(value))
     else:
-        _write(put, value, depth - 1, default)
+        _write(put, value, depth - 1, default, form)
 
 
 def _view(value: Any) -> memoryview | None:

@@ -8,7 +8,8 @@ from typing import Final
 MAX_DEPTH: Final = 64
 """Arrays and maps inside of one another, in both directions. One more is refused before Python's stack is in danger."""
 MAX_ITEMS: Final = 1_000_000
-"""Items of all arrays and pairs of all maps of one message. An empty map is one byte on the wire and a hundred times that here."""
+"""Items of all arrays and pairs of all maps of one message. An empty map is one byte on the wire, and a hundred times
+that here."""
 
 MAP, ARRAY, BINARY, TEXT = 0x80, 0x90, 0xA0, 0xB0
 """The short forms: a length below 16 stands in the low half of the byte."""

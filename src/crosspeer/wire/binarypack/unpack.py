@@ -17,7 +17,13 @@ class UnpackError(ValueError):
     """The bytes hold no value, or one beyond the limits."""
 
 
-def unpack(data: bytes | bytearray | memoryview, *, max_depth: int = MAX_DEPTH, max_items: int = MAX_ITEMS) -> Any:
+def unpack(
+    data: bytes | bytearray | memoryview,
+    *,
+    max_depth: int = MAX_DEPTH,
+    max_items: int = MAX_ITEMS,
+    from_old: bool = False,
+) -> Any:
     """Read the first value; what follows it is ignored, as upstream does.
 
     Binary is `bytes`; undefined and the reserved tags are None. Keys that are no text become the text that JavaScript
@@ -26,6 +32,7 @@ def unpack(data: bytes | bytearray | memoryview, *, max_depth: int = MAX_DEPTH, 
     Args:
         max_depth: arrays and maps inside of one another.
         max_items: items of all arrays and pairs of all maps together.
+        from_old: the writer is PeerJS 1.4 or older, which counts the bytes of its texts wrongly.
 
     Raises:
         UnpackError: the bytes end too early, a text or a key is none, or a limit is passed.
@@ -33,7 +40,7 @@ def unpack(data: bytes | bytearray | memoryview, *, max_depth: int = MAX_DEPTH, 
     if type(data) is not bytes:
         data = bytes(data)
     try:
-        return _read(data, 0, 1, max_depth, [max_items])[0][0]
+        return _read(data, 0, 1, max_depth, [max_items], from_old)[0][0]
     except (IndexError, struct.error):
         raise _ended() from None
 
@@ -74,7 +81,9 @@ _texts: dict[bytes, str] = {}
 _MOST_TEXTS: Final = 1024
 
 
-def _read(data: bytes, place: int, count: int, depth: int, room: list[int]) -> tuple[list[Any], int]:  # noqa: C901
+def _read(  # noqa: C901
+    data: bytes, place: int, count: int, depth: int, room: list[int], from_old: bool
+) -> tuple[list[Any], int]:
     """Read so many values from a place on, and say where they ended.
 
     One loop for all kinds, the commonest first: a call for each value would cost as much as everything else.
@@ -94,6 +103,8 @@ def _read(data: bytes, place: int, count: int, depth: int, room: list[int]) -> t
         place += 1
         if TEXT <= tag < NONE:
             stop = place + tag - TEXT
+            if from_old:
+                stop = _old_stop(data, place, stop)
             if stop > end:
                 raise _ended()
             piece = data[place:stop]
@@ -121,6 +132,8 @@ def _read(data: bytes, place: int, count: int, depth: int, room: list[int]) -> t
             continue
         # An item takes a byte at least: what cannot come is refused before anything is made for it.
         stop = place + length
+        if from_old and kind == TEXT:
+            stop = _old_stop(data, place, stop)
         if stop > end:
             raise _ended()
         if kind == TEXT:
@@ -135,9 +148,28 @@ def _read(data: bytes, place: int, count: int, depth: int, room: list[int]) -> t
             room[0] -= length
             if room[0] < 0:
                 raise UnpackError("too many items in one message")
-            items, place = _read(data, place, length if kind == ARRAY else 2 * length, depth - 1, room)
+            items, place = _read(data, place, length if kind == ARRAY else 2 * length, depth - 1, room, from_old)
             add(items if kind == ARRAY else _map(items))
     return values, place
+
+
+_OLD_UNITS: Final = 600
+
+
+def _old_stop(data: bytes, place: int, stop: int) -> int:
+    """Where a text ends for whose characters beyond U+FFFF, four bytes each, its writer has counted six.
+
+    It does so up to 600 code units; longer texts it counts rightly.
+    """
+    if stop - place > 3 * _OLD_UNITS or max(data[place:stop], default=0) < 0xF0:
+        return stop
+    counted, units, here = place, 0, place
+    while counted < stop and here < len(data):
+        size = 1 if data[here] < 0x80 else 2 if data[here] < 0xE0 else 3 if data[here] < 0xF0 else 4
+        here += size
+        counted += size if size < 4 else 6
+        units += size // 4 + 1
+    return here if counted == stop and units <= _OLD_UNITS else stop
 
 
 def _short(data: bytes, room: list[int]) -> str:
