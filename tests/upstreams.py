@@ -21,6 +21,7 @@ from crosspeer import CloseDetails, Hub, Limits, Server
 from crosspeer.testing import connect as connect_in_memory
 from crosspeer.testing import sockets
 from crosspeer.testing.contracts.harness import Recorder
+from crosspeer.upstream import UpstreamClosed
 from plain import plain_uvicorn
 
 if TYPE_CHECKING:
@@ -173,3 +174,37 @@ def need(engine: str) -> None:
     """Skip what needs an engine that is not built."""
     if engine == "native":
         pytest.importorskip("crosspeer_engine", reason="the native engine is not built here: it needs cargo")
+
+
+class Callbacks:
+    """Remembers what a proxy calls back."""
+
+    def __init__(self) -> None:
+        self.events = Recorder()
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return {
+            "on_upstream_connect": lambda peer, url: self.events.note("connect", url),
+            "on_upstream_open": lambda peer, url: self.events.note("open", url),
+            "on_upstream_close": lambda peer, closed: self.events.note("close", closed),
+        }
+
+    async def closed(self) -> UpstreamClosed:
+        closed: UpstreamClosed = await self.events.wait_for("close")
+        return closed
+
+    @property
+    def names(self) -> list[str]:
+        return [name for name, _ in self.events.events]
+
+
+async def echo(client: Any, text: str = "open?") -> None:
+    await client.send(text)
+    assert await client.receive() == text
+
+
+async def silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """An upstream that takes the connection and never answers."""
+    while await reader.read(65_536):
+        pass

@@ -9,8 +9,9 @@ import pytest
 from playwright.async_api import Page, expect
 
 if TYPE_CHECKING:
-    from conftest import ChatServer, Join
     from playwright.async_api import Locator
+
+    from conftest import ChatServer, Join
 
 pytestmark = pytest.mark.browser
 

@@ -92,11 +92,17 @@ CONNECT = "([to, options]) => serve(peer.connect(to, options))"
 class Tab:
     """A page with a `Peer` of JavaScript, and a peer of Python: both can call."""
 
-    def __init__(self, page: Page, peer: Peer, id: str) -> None:
+    def __init__(self, page: Page, peer: Peer, version: str) -> None:
         self.page = page
         self.peer = peer
-        self.id = id
+        self.id = ""
+        self._version = version
         self._labels = 0
+
+    async def start(self, id: str) -> None:
+        """Make the page's peer."""
+        options = {"host": self.peer.options.host, "port": self.peer.options.port, "config": LOCAL}
+        self.id = await self.page.evaluate(START, [id, options, self._version == "1.5"])
 
     async def connect(self, side: str, **options: Any) -> DataConnection:
         """A connection that Python or JavaScript offers: Python's end."""
@@ -125,9 +131,9 @@ async def tab(
         page = await (await browser.new_context()).new_page()
         page.on("pageerror", lambda error: complaints.append(str(error)))
         await page.goto(url)
-        options = {"host": where["host"], "port": where["port"], "config": LOCAL}
-        id = await page.evaluate(START, ["page", options, version == "1.5"])
-        yield Tab(page, peer, id)
+        tab = Tab(page, peer, version)
+        await tab.start("page")
+        yield tab
         await page.close()
     assert complaints == []
 
@@ -247,17 +253,16 @@ async def test_peerjs_1_4(browser: Browser) -> None:
 @pytest.mark.parametrize("engine", ["wrtc", "aiortc"])
 async def test_a_page_that_goes_away_is_noticed(browser: Browser, engine: str) -> None:
     async with tab(browser, engine=engine) as page:
-        for leave in ("() => peer.destroy()", "() => location.reload()"):
-            connection = await page.connect("python")
-            heard = Heard(connection, "close", "error")
-            await page.page.evaluate(leave)
-            await heard.wait_for("close")
-            if "destroy" in leave:
-                await page.page.evaluate(START, ["page", {**page_options(page)}, True])
-
-
-def page_options(tab: Tab) -> dict[str, Any]:
-    return {"host": tab.peer.options.host, "port": tab.peer.options.port, "config": LOCAL}
+        connection = await page.connect("python")
+        heard = Heard(connection, "close", "error")
+        await page.page.reload()
+        await heard.wait_for("close")
+        await page.start("page again")
+        connection = await page.connect("javascript")
+        heard = Heard(connection, "close", "error")
+        await page.page.evaluate("() => peer.destroy()")
+        await heard.wait_for("close")
+        assert heard.of("error") == []
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from crosspeer import Hub, Limits, Request, Response, define_hooks, proxy
 from crosspeer.testing import ConnectionClosed, HandshakeRefused
 from crosspeer.testing import connect as connect_in_memory
 from crosspeer.testing.contracts.harness import Recorder
-from upstreams import FRONTS, UPSTREAMS, Upstream, front, upstream
+from upstreams import FRONTS, UPSTREAMS, Upstream, echo, front, upstream
 
 BOTH = pytest.mark.parametrize(
     ("before", "behind"), [(b, "websockets") for b in FRONTS] + [("python", u) for u in UPSTREAMS]
@@ -49,12 +49,6 @@ async def test_peers_have_an_upstream_each(before: str, behind: str) -> None:
 async def send_all(client: Any, messages: list[Any]) -> None:
     for message in messages:
         await client.send(message)
-
-
-async def echo(client: Any) -> None:
-    """A message there and back: the upstream is open, on both sides."""
-    await client.send("open?")
-    assert await client.receive() == "open?"
 
 
 # Closing.
