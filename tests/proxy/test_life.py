@@ -1,4 +1,4 @@
-"""The life of a proxied peer: what comes before its upstream is open, what is called back, and clients that are silent."""
+"""The life of a proxied peer: before its upstream is open, what is called back, and clients that are silent."""
 
 from __future__ import annotations
 
