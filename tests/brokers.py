@@ -130,9 +130,6 @@ async def refused(client: Client) -> tuple[dict[str, Any], int]:
     return told, await client.wait_closed()
 
 
-ERROR_AND_CLOSE: Final = "Server has reached its concurrent user limit"
-
-
 def error(message: str) -> dict[str, Any]:
     return {"type": "ERROR", "payload": {"msg": message}}
 

@@ -60,13 +60,25 @@ async def scene(server: Serve, handler: Any, **limits: Any) -> AsyncIterator[Sce
     # A reader that stops is no dead one here.
     bounds = Limits(**{"ping_interval": None, "close_timeout": 20.0, "max_waiting_messages": 4} | limits)
     recorder = Recorder()
-    up = serve(handler, sock=small_listener(), compression=None, ping_interval=None, close_timeout=0.5)
+    handlers: list[asyncio.Task[Any]] = []
+
+    async def handle(connection: ServerConnection) -> None:
+        handlers.append(asyncio.current_task())  # type: ignore[arg-type]
+        with contextlib.suppress(asyncio.CancelledError):
+            await handler(connection)
+
+    up = serve(handle, sock=small_listener(), compression=None, ping_interval=None, close_timeout=0.5)
     async with up as running:
         made = proxy(f"ws://127.0.0.1:{running.sockets[0].getsockname()[1]}", connect=small_dial)
         hub = Hub(recorder, resolve=lambda request: made, limits=bounds)
-        async with server(hub) as url, Raw(url) as client:
-            small(client.writer.get_extra_info("socket"))
-            yield Scene(await client.upgrade(), made, recorder)
+        try:
+            async with server(hub) as url, Raw(url) as client:
+                small(client.writer.get_extra_info("socket"))
+                yield Scene(await client.upgrade(), made, recorder)
+        finally:
+            # A handler that waits for its test would be waited for.
+            for task in handlers:
+                task.cancel()
 
 
 class Progress:

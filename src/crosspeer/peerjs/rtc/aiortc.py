@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import aiortc
@@ -16,7 +17,7 @@ from aiortc.sdp import candidate_from_sdp
 from crosspeer.peerjs.rtc.port import LOW_MARK, LinkClosed, RTCError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Coroutine, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
     from crosspeer.peerjs.rtc.config import IceConfig
     from crosspeer.peerjs.rtc.port import ChannelEvents, Engine, LinkEvents
@@ -85,13 +86,23 @@ class AiortcLink:
         return await asyncio.shield(self._describing)
 
     async def _offer(self) -> str:
+        self._guard()
         await self.native.setLocalDescription(await self.native.createOffer())
         return self.native.localDescription.sdp
 
     async def _answer(self, offer: str) -> str:
         await self.native.setRemoteDescription(aiortc.RTCSessionDescription(offer, "offer"))
+        self._guard()
         await self.native.setLocalDescription(await self.native.createAnswer())
         return self.native.localDescription.sdp
+
+    def _guard(self) -> None:
+        """Leave out empty datagrams: anybody can send one to an open port, and aiortc ends the connection for it."""
+        transports = [transceiver.receiver.transport for transceiver in self.native.getTransceivers()]
+        if self.native.sctp is not None:
+            transports.append(self.native.sctp.transport)
+        for connection in {transport.transport._connection for transport in transports}:
+            connection.data_received = partial(_unless_empty, connection.data_received)  # type: ignore[method-assign]
 
     async def _add(self, candidate: Mapping[str, Any]) -> None:
         found = candidate_from_sdp(str(candidate["candidate"]).partition(":")[2])
@@ -141,6 +152,11 @@ class AiortcChannel:
 
     def close(self) -> None:
         self.native.close()
+
+
+def _unless_empty(take: Callable[[bytes, int], None], data: bytes, component: int) -> None:
+    if data:
+        take(data, component)
 
 
 def _configuration(config: IceConfig) -> aiortc.RTCConfiguration:
