@@ -30,7 +30,7 @@ BULK = bytes(1024 * 1024)
 PIECE = bytes(16 * 1024)
 """What a plain channel sends for bulk; PeerJS cuts into as much."""
 SMALL = {
-    "id": 123456, "x": 1.25, "y": -2.5, "name": "sensor-17-temperature", "ok": True,
+    "id": 123456, "x": 1.25, "y": -2.5, "name": "sensor-17-temperature-a", "ok": True,
     "tags": ["a", "b"], "t": 1732195200.123, "unit": "celsius",
 }  # fmt: skip
 """Exactly 100 bytes of BinaryPack."""
@@ -328,7 +328,7 @@ def _page(found: dict[str, list[Any]], state: str) -> str:
 
     connects = []
     for engine in ("wrtc", "aiortc"):
-        times = sorted(sum(found[f"connect-{engine}"], []))
+        times = sorted(each for run in found[f"connect-{engine}"] for each in run)
         connects.append(
             f"| {engine} | {statistics.median(times):.1f} ms | {times[int(len(times) * 0.95)]:.1f} ms "
             f"| {found[f'cycles-{engine}'][0][0]:.1f} MB | {found[f'cycles-{engine}'][0][1]:.1f} MB |"
@@ -337,10 +337,10 @@ def _page(found: dict[str, list[Any]], state: str) -> str:
     facts.append(("engines", _versions()))
     if machine.checkout_state() != state:
         facts.append(("attention", "crosspeer was changed during the runs; its figures are of more than one version"))
-    lines = [f"- {name}: {value}" for name, value in facts]
+    lines, runs = [f"- {name}: {value}" for name, value in facts], len(found["wrtc/bulk"])
     return f"""# Data connections
 
-Written by `bench/peers.py`; what the figures mean is in [README.md](README.md). Medians of {len(found["wrtc/bulk"])} runs.
+Written by `bench/peers.py`; what the figures mean is in [README.md](README.md). Medians of {runs} runs.
 
 {chr(10).join(lines)}
 

@@ -7,7 +7,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
 from crosspeer.wire.binarypack import tags
-from crosspeer.wire.binarypack.tags import ARRAY, BINARY, MAP, MAX_DEPTH, MAX_ITEMS, NEGATIVE, NONE, TEXT
+from crosspeer.wire.binarypack.tags import ARRAY, BINARY, FLOAT64, MAP, MAX_DEPTH, MAX_ITEMS, NEGATIVE, NONE, TEXT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,9 +40,12 @@ def unpack(
     if type(data) is not bytes:
         data = bytes(data)
     try:
-        return _read(data, 0, 1, max_depth, [max_items], from_old)[0][0]
+        value, stop = _value(data, 0, max_depth, [max_items], from_old)
     except (IndexError, struct.error):
         raise _ended() from None
+    if stop > len(data):
+        raise _ended()
+    return value
 
 
 _NUMBERS: Final[dict[int, tuple[int, Callable[[bytes, int], tuple[Any]]]]] = {
@@ -60,6 +63,7 @@ _NUMBERS: Final[dict[int, tuple[int, Callable[[bytes, int], tuple[Any]]]]] = {
         tags.FLOAT32: Struct(">f"),
     }.items()
 }
+_double: Final = Struct(">d").unpack_from
 _LENGTHS: Final = {
     tags.TEXT16: (TEXT, 2),
     tags.TEXT32: (TEXT, 4),
@@ -81,76 +85,97 @@ _texts: dict[bytes, str] = {}
 _MOST_TEXTS: Final = 1024
 
 
-def _read(  # noqa: C901
-    data: bytes, place: int, count: int, depth: int, room: list[int], from_old: bool
-) -> tuple[list[Any], int]:
-    """Read so many values from a place on, and say where they ended.
-
-    One loop for all kinds, the commonest first: a call for each value would cost as much as everything else.
+def _value(data: bytes, place: int, depth: int, room: list[int], from_old: bool) -> tuple[Any, int]:
+    """Read the value at a place, and say where it ends. That may be beyond the bytes, if they have ended in it.
 
     Args:
         room: one number, the items that may still come.
 
     Raises:
-        IndexError, struct.error: the bytes have ended.
+        IndexError, struct.error: the bytes have ended before.
     """
-    end = len(data)
-    values: list[Any] = []
-    add = values.append
+    tag = data[place]
+    place += 1
+    if tag < MAP:
+        return tag, place
+    if tag < NONE:
+        kind, length = tag & 0xF0, tag & 0x0F
+    elif (number := _NUMBERS.get(tag)) is not None:
+        return number[1](data, place)[0], place + number[0]
+    elif tag >= NEGATIVE:
+        return tag - 0x100, place
+    elif (long := _LENGTHS.get(tag)) is not None:
+        kind, size = long
+        length = int.from_bytes(data[place : place + size], "big")
+        place += size
+    else:
+        return _CONSTANTS.get(tag), place
+    if kind == TEXT:
+        stop = _old_stop(data, place, place + length) if from_old else place + length
+        return _text(data[place:stop], room), stop
+    if kind == BINARY:
+        return data[place : place + length], place + length
+    if not depth:
+        raise UnpackError("arrays and maps are nested too deeply")
+    room[0] -= length
+    if room[0] < 0:
+        raise UnpackError("too many items in one message")
+    read = _map if kind == MAP else _array
+    return read(data, place, length, depth - 1, room, from_old)
+
+
+# In these two loops the commonest values are read in place: a call for each would cost as much as everything else.
+# A slice beyond the end is only shorter, and the next look at a byte fails, so there is one check at the end of all.
+
+
+def _map(
+    data: bytes, place: int, length: int, depth: int, room: list[int], from_old: bool
+) -> tuple[dict[str, Any], int]:
+    made: dict[str, Any] = {}
     known = _texts.get
-    for _ in range(count):
+    for _ in range(length):
         tag = data[place]
-        place += 1
-        if TEXT <= tag < NONE:
-            stop = place + tag - TEXT
-            if from_old:
-                stop = _old_stop(data, place, stop)
-            if stop > end:
-                raise _ended()
-            piece = data[place:stop]
-            add(known(piece) or _short(piece, room))
-            place = stop
-            continue
+        if TEXT <= tag < NONE and not from_old:
+            stop = place + 1 + tag - TEXT
+            piece = data[place + 1 : stop]
+            key = known(piece) or _short(piece, room)
+        else:
+            key, stop = _value(data, place, depth, room, from_old)
+            if type(key) is not str:
+                key = _key(key)
+        tag = data[stop]
+        if tag < MAP:
+            made[key] = tag
+            place = stop + 1
+        elif TEXT <= tag < NONE and not from_old:
+            place = stop + 1 + tag - TEXT
+            made[key] = _text(data[stop + 1 : place], room)
+        elif tag == FLOAT64:
+            made[key] = _double(data, stop + 1)[0]
+            place = stop + 9
+        else:
+            made[key], place = _value(data, stop, depth, room, from_old)
+    return made, place
+
+
+def _array(data: bytes, place: int, length: int, depth: int, room: list[int], from_old: bool) -> tuple[list[Any], int]:
+    made: list[Any] = []
+    add = made.append
+    for _ in range(length):
+        tag = data[place]
         if tag < MAP:
             add(tag)
-            continue
-        if tag < TEXT:
-            kind, length = tag & 0xF0, tag & 0x0F
-        elif (number := _NUMBERS.get(tag)) is not None:
-            add(number[1](data, place)[0])
-            place += number[0]
-            continue
-        elif tag >= NEGATIVE:
-            add(tag - 0x100)
-            continue
-        elif (long := _LENGTHS.get(tag)) is not None:
-            kind, size = long
-            length = int.from_bytes(data[place : place + size], "big")
-            place += size
+            place += 1
+        elif TEXT <= tag < NONE and not from_old:
+            start, place = place + 1, place + 1 + tag - TEXT
+            add(_text(data[start:place], room))
+        elif tag == FLOAT64:
+            add(_double(data, place + 1)[0])
+            place += 9
         else:
-            add(_CONSTANTS.get(tag))
-            continue
-        # An item takes a byte at least: what cannot come is refused before anything is made for it.
-        stop = place + length
-        if from_old and kind == TEXT:
-            stop = _old_stop(data, place, stop)
-        if stop > end:
-            raise _ended()
-        if kind == TEXT:
-            add(_text(data[place:stop], room))
-            place = stop
-        elif kind == BINARY:
-            add(data[place:stop])
-            place = stop
-        else:
-            if not depth:
-                raise UnpackError("arrays and maps are nested too deeply")
-            room[0] -= length
-            if room[0] < 0:
-                raise UnpackError("too many items in one message")
-            items, place = _read(data, place, length if kind == ARRAY else 2 * length, depth - 1, room, from_old)
-            add(items if kind == ARRAY else _map(items))
-    return values, place
+            value, place = _value(data, place, depth, room, from_old)
+            add(value)
+    return made, place
 
 
 _OLD_UNITS: Final = 600
@@ -185,15 +210,6 @@ def _text(data: bytes, room: list[int]) -> str:
         return data.decode()
     except UnicodeDecodeError:
         return _loose(data, room)
-
-
-def _map(items: list[Any]) -> dict[str, Any]:
-    keys = items[::2]
-    for key in keys:
-        if type(key) is not str:
-            keys = [_key(key) for key in keys]
-            break
-    return dict(zip(keys, items[1::2], strict=True))
 
 
 def _key(key: Any) -> str:
