@@ -281,7 +281,11 @@ def _keep_little_unsent(listener: socket.socket) -> None:
     What waits then waits in the peer's own queue, where it is counted and where the policies are; and the smallest
     progress of a slow reader is seen, so that the heartbeat does not take it for a dead one.
     """
-    if listener.family != socket.AF_UNIX and hasattr(socket, "TCP_NOTSENT_LOWAT"):
+    if listener.family == socket.AF_UNIX:
+        return
+    # asyncio sets it on sockets whose protocol number says TCP, and those that are accepted here have none.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
 
 
