@@ -6,7 +6,7 @@ BIN := .venv/bin
 CARGO_LINT = cd engine && cargo fmt --check && cargo fmt --check --manifest-path fuzz/Cargo.toml && cargo clippy --quiet --all-targets -- -D warnings
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow fuzz autobahn lint format docs bench bench-broker clean
+.PHONY: help setup demo test test-slow fuzz autobahn lint format docs bench bench-scale bench-latency bench-broker bench-peers clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
@@ -50,8 +50,18 @@ docs: ## Write docs/compatibility.md of what the tests find on every server
 bench: setup ## Measure crosspeer beside its rivals (20 minutes) and write bench/RESULTS.md
 	@$(BIN)/python bench/run.py --write $(ARGS)
 
+bench-scale: setup ## Measure what a message costs by peers, topics and size (10 minutes) and write bench/SCALE.md
+	@$(BIN)/python bench/run.py --suite scale --runs 3 --write $(ARGS)
+
+bench-latency: setup ## Measure latency under load beside the rivals (10 minutes) and write bench/LATENCY.md
+	@$(BIN)/python bench/latency.py --write $(ARGS)
+
 bench-broker: setup ## Measure the PeerJS broker beside npm's (10 minutes) and write bench/BROKER.md
 	@$(BIN)/python bench/run.py --suite broker --write $(ARGS)
+
+bench-peers: ## Measure data connections beside plain WebRTC channels (8 minutes) and write bench/PEERS.md
+	@PYTHON="$(PYTHON)" scripts/setup test
+	@$(BIN)/python bench/peers.py --write $(ARGS)
 
 format: ## Format the code and mend what can be mended
 	@PYTHON="$(PYTHON)" scripts/setup lint

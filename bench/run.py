@@ -8,15 +8,16 @@ import os
 import signal
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TypeVar
 
-from harness import machine, report
+from harness import machine, plot, report
 from harness.errors import Failure
 from harness.measure import Plan, Sample, measure
 from harness.report import Results
 from harness.servers import Server
 from harness.setup import prepare
-from harness.suites import SUITES, Suite
+from harness.suites import SUITES, Plot, Suite
 from harness.workloads import Workload
 
 Choice = TypeVar("Choice", Server, Workload)
@@ -45,8 +46,9 @@ def main() -> int:
     except KeyboardInterrupt:
         print("bench: stopped", file=sys.stderr)
         return 130
-    print(report.tables(results, suite.bases))
+    print(_tables(results, suite))
     if arguments.write:
+        plot.draw(results, suite.plots)
         suite.page.write_text(_page(results, facts, arguments))
         print(f"bench: wrote {suite.page.name}", file=sys.stderr)
     return 0
@@ -60,6 +62,8 @@ def _measure_all(arguments: argparse.Namespace) -> Results:
     for turn in range(1, arguments.runs + 1):
         for workload in results.workloads:
             for server in results.servers:
+                if workload.servers is not None and server.name not in workload.servers:
+                    continue
                 _measure_one(results, server, workload, plan, f"round {turn} of {arguments.runs}")
     return results
 
@@ -98,12 +102,24 @@ Written by `bench/run.py`; what the figures mean is in [README.md](README.md). M
 
 {suite.explained}
 
-{report.tables(results, suite.bases)}
+{_tables(results, suite)}
 
 ## Runs
 
 {report.details(results)}
 """
+
+
+def _tables(results: Results, suite: Suite) -> str:
+    if not suite.plots:
+        return report.tables(results, suite.bases)
+    return "\n\n".join(_section(results, suite, each) for each in suite.plots)
+
+
+def _section(results: Results, suite: Suite, drawn: Plot) -> str:
+    part = replace(results, workloads=[workload for _, workload in drawn.points if workload in results.workloads])
+    image = f"![{drawn.title}](plots/{drawn.name}.svg)"
+    return f"## {drawn.title}\n\n{drawn.explained}\n\n{image}\n\n{report.tables(part, suite.bases)}"
 
 
 def _arguments() -> argparse.Namespace:

@@ -74,7 +74,9 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def _answers(port: int) -> Callable[[], bool]:
+def answers(port: int) -> Callable[[], bool]:
+    """How to see whether something listens on a port."""
+
     def ready() -> bool:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return True
@@ -105,7 +107,7 @@ async def redis() -> AsyncIterator[Broker]:
     with tempfile.TemporaryDirectory() as folder:
         port = free_port()
         command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
-        async with _running(Broker(f"redis://127.0.0.1:{port}/0", command, _answers(port), {})) as broker:
+        async with _running(Broker(f"redis://127.0.0.1:{port}/0", command, answers(port), {})) as broker:
             yield broker
 
 
@@ -114,13 +116,13 @@ async def nats() -> AsyncIterator[Broker]:
     program = _required("nats-server", "nats-server")
     port = free_port()
     command = [program, "-a", "127.0.0.1", "-p", str(port)]
-    async with _running(Broker(f"nats://127.0.0.1:{port}", command, _answers(port), {})) as broker:
+    async with _running(Broker(f"nats://127.0.0.1:{port}", command, answers(port), {})) as broker:
         yield broker
 
 
 @asynccontextmanager
-async def postgres() -> AsyncIterator[Broker]:
-    """A cluster of its own in a folder, reached by a socket in it. PostgreSQL refuses to run as root."""
+async def postgres(*, tcp: bool = False) -> AsyncIterator[Broker]:
+    """A cluster of its own in a folder, reached by a socket in it, or over TCP. PostgreSQL refuses to run as root."""
     initdb, program = _required("initdb", "postgresql"), _required("postgres", "postgresql")
     with tempfile.TemporaryDirectory() as folder:
         user = None
@@ -139,14 +141,17 @@ async def postgres() -> AsyncIterator[Broker]:
         )
         output, _ = await making.communicate()
         assert making.returncode == 0, output.decode()
-        command = [program, "-D", data, "-k", folder, "-c", "listen_addresses=", "-c", "fsync=off"]
+        address, port = ("127.0.0.1", free_port()) if tcp else ("", 5432)
+        listen = ["-k", folder, "-c", f"listen_addresses={address}", "-p", str(port)]
+        command = [program, "-D", data, *listen, "-c", "fsync=off"]
         pid_file = Path(data, "postmaster.pid")
 
         def ready() -> bool:
             # The last line says so (PostgreSQL's pidfile.h).
             return pid_file.exists() and "ready" in pid_file.read_text()
 
-        broker = Broker(f"postgresql://test@/postgres?host={folder}", command, ready, environment)
+        url = f"postgresql://test@127.0.0.1:{port}/postgres" if tcp else f"postgresql://test@/postgres?host={folder}"
+        broker = Broker(url, command, ready, environment)
         broker.user = user
         async with _running(broker):
             yield broker

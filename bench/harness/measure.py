@@ -42,6 +42,8 @@ class Sample:
     server_busy: float
     """Share of one core."""
     load_busy: float
+    latency: tuple[float, ...] | None
+    """Seconds to the echo at 50, 90, 99 and 99.9 %, and the longest; of the workload that looks at it."""
 
 
 def measure(server: Server, workload: Workload, plan: Plan, units: int | None = None) -> Sample:
@@ -81,6 +83,7 @@ def measure(server: Server, workload: Workload, plan: Plan, units: int | None = 
         seconds=seconds,
         server_busy=cpu / seconds,
         load_busy=report["load_cpu_seconds"] / seconds,
+        latency=tuple(report["latency"]) if report["latency"] else None,
     )
 
 

@@ -69,7 +69,7 @@ def details(results: Results) -> str:
                         f"{median(sample.load_busy for sample in samples):.0%}",
                     )
                 )
-    return _markdown(head, rows)
+    return markdown(head, rows)
 
 
 def _table(results: Results, cell: Callable[[Server, Workload], str]) -> str:
@@ -77,7 +77,7 @@ def _table(results: Results, cell: Callable[[Server, Workload], str]) -> str:
         (server.title, *(cell(server, workload) for workload in results.workloads))
         for server in results.servers
     ]  # fmt: skip
-    return _markdown(("", *(workload.title for workload in results.workloads)), rows)
+    return markdown(("", *(workload.title for workload in results.workloads)), rows)
 
 
 def _ratio_to(results: Results, name: str) -> Callable[[Server, Workload], str]:
@@ -117,5 +117,6 @@ def _notes(results: Results) -> str:
     )
 
 
-def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table."""
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))

@@ -23,6 +23,8 @@ class Workload:
     measure: Measure = "cpu"
     whole: bool = False
     """Always all units, however long it takes."""
+    servers: frozenset[str] | None = None
+    """Who can do it, by their names. None: everybody."""
 
 
 WORKLOADS = (
@@ -41,4 +43,35 @@ BROKER_WORKLOADS = (
     Workload("register", "connect", ("register",), 100, "CPU time a client"),
     Workload("registered", "registered, idle", ("registered",), 9, "memory a client", "memory", whole=True),
     Workload("heartbeat", "heartbeat", ("heartbeat",), 4, "CPU time a heartbeat", whole=True),
+)
+
+
+_LARGEST = (1 << 20) - 64
+"""A mebibyte is what most servers take at most; a little is left for what they count beside the payload."""
+
+
+def _size(number: int) -> str:
+    if number >= _LARGEST:
+        return "1 MiB"
+    return f"{number >> 10} KiB" if number >= 1 << 10 else f"{number} B"
+
+
+PEERS = tuple(
+    Workload(
+        f"peers{number}", f"{number:,}", ("publish", "--burst", "16", "--subscribers", str(number)),
+        max(50, 100_000 // number), "CPU time a delivery",
+    )
+    for number in (10, 100, 1000, 10_000)
+)  # fmt: skip
+_HAVE_TOPICS = frozenset({"crosspeer-native", "crosspeer-python", "crossws-bun", "crossws-node"})
+TOPICS = tuple(
+    Workload(
+        f"topics{number}", f"{number:,}", ("topics", "--topics", str(number)),
+        200, "CPU time a message", servers=_HAVE_TOPICS,
+    )
+    for number in (1, 10, 100, 1000, 10_000, 100_000)
+)  # fmt: skip
+SIZES = tuple(
+    Workload(f"size{number}", _size(number), ("sized", "--size", str(number)), 200, "CPU time an echo")
+    for number in (16, 128, 1 << 10, 1 << 13, 1 << 16, 1 << 18, _LARGEST)
 )

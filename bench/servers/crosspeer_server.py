@@ -38,7 +38,21 @@ class Fan(Member):
         peer.publish("room", message.text())
 
 
-PATHS = {"/chat": Chat(), "/echo": Echo(), "/fan": Fan()}
+class Topics(Hooks):
+    """Topics by their numbers, `to` left out. A text is the name of the topic that it is for."""
+
+    def open(self, peer: Peer) -> None:
+        asked = peer.request.query_params
+        for number in range(int(asked["from"]), int(asked["to"])):
+            peer.subscribe(str(number))
+        peer.send("ready")
+
+    def message(self, peer: Peer, message: Message) -> None:
+        text = message.text()
+        peer.publish(text, text)
+
+
+PATHS = {"/chat": Chat(), "/echo": Echo(), "/fan": Fan(), "/topics": Topics()}
 
 
 def resolve(request: Request) -> Hooks | None:

@@ -4,10 +4,15 @@ export const options = {
   // One namespace a path, as by default, but the path goes into the context and is not parsed for each message.
   hooks: {
     upgrade(request) {
-      return { context: { path: new URL(request.url).pathname } };
+      const { pathname, searchParams } = new URL(request.url);
+      return { context: { path: pathname, from: Number(searchParams.get("from")), to: Number(searchParams.get("to")) } };
     },
     open(peer) {
-      peer.subscribe("room");
+      if (peer.context.path === "/topics") {
+        for (let number = peer.context.from; number < peer.context.to; number++) peer.subscribe(String(number));
+      } else {
+        peer.subscribe("room");
+      }
       peer.send("ready");
     },
     message(peer, message) {
@@ -22,6 +27,9 @@ export const options = {
           break;
         case "/fan":
           peer.publish("room", text);
+          break;
+        case "/topics":
+          peer.publish(text, text);
           break;
       }
     },

@@ -12,7 +12,9 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use workloads::{Amount, Chat, Connect, Echo, Heartbeat, Idle, Publish, Register, Registered, Relay, measure};
+use workloads::{
+    Amount, Chat, Connect, Echo, Heartbeat, Idle, Latency, Publish, Register, Registered, Relay, Sized, Topics, measure,
+};
 
 #[derive(Parser)]
 #[command(version, about)]
@@ -38,11 +40,37 @@ enum Command {
         #[command(flatten)]
         amount: Amount,
     },
-    /// 1000 subscribers and one publisher
+    /// Subscribers and one publisher
     Publish {
+        /// How many hear it
+        #[arg(long, default_value_t = 1000)]
+        subscribers: usize,
         /// How many texts are published at once
         #[arg(long, default_value_t = 1)]
         burst: usize,
+        #[command(flatten)]
+        amount: Amount,
+    },
+    /// Texts that come back to 8 clients, each with one in flight
+    Sized {
+        /// Bytes of a text, 16 or more
+        #[arg(long, value_parser = clap::value_parser!(u32).range(16..))]
+        size: u32,
+        #[command(flatten)]
+        amount: Amount,
+    },
+    /// Texts that go to one of many topics, each of which has one subscriber
+    Topics {
+        #[arg(long)]
+        topics: usize,
+        #[command(flatten)]
+        amount: Amount,
+    },
+    /// 64 clients whose texts come back, sent when they are due and not when there is time
+    Latency {
+        /// Texts a second, of all clients together
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+        rate: u32,
         #[command(flatten)]
         amount: Amount,
     },
@@ -82,7 +110,10 @@ fn run(port: u16, command: Command) -> Result<()> {
         Command::Floor => floor::serve(port),
         Command::Chat(amount) => measure(Chat::default(), port, amount),
         Command::Echo { inflight, amount } => measure(Echo::new(inflight), port, amount),
-        Command::Publish { burst, amount } => measure(Publish::new(burst), port, amount),
+        Command::Publish { subscribers, burst, amount } => measure(Publish::new(burst, subscribers), port, amount),
+        Command::Sized { size, amount } => measure(Sized::new(size as usize), port, amount),
+        Command::Topics { topics, amount } => measure(Topics::new(topics), port, amount),
+        Command::Latency { rate, amount } => measure(Latency::new(rate), port, amount),
         Command::Connect(amount) => measure(Connect, port, amount),
         Command::Idle(amount) => measure(Idle, port, amount),
         Command::Relay { inflight, amount } => measure(Relay::new(inflight), port, amount),

@@ -5,7 +5,10 @@ mod chat;
 mod connect;
 mod echo;
 mod idle;
+mod latency;
 mod publish;
+mod sized;
+mod topics;
 
 use std::io::{Write, stdin, stdout};
 use std::time::{Duration, Instant};
@@ -20,7 +23,10 @@ pub use chat::Chat;
 pub use connect::Connect;
 pub use echo::Echo;
 pub use idle::Idle;
+pub use latency::Latency;
 pub use publish::Publish;
+pub use sized::Sized;
+pub use topics::Topics;
 
 /// The length of the texts that are sent.
 const TEXT_SIZE: usize = 16;
@@ -39,6 +45,11 @@ pub trait Workload {
 
     /// Do that many units and wait until all of it has been answered; how many messages (or handshakes) it was.
     fn run(&mut self, clients: &mut Clients, units: u32) -> Result<u64>;
+
+    /// Seconds from when a message was due to its echo, of the last run: at 50, 90, 99 and 99.9 %, and the longest.
+    fn latency(&mut self) -> Option<[f64; 5]> {
+        None
+    }
 }
 
 /// How much to do.
@@ -70,7 +81,10 @@ pub fn measure<W: Workload>(mut workload: W, port: u16, amount: Amount) -> Resul
 
     // A delivery too many would arrive now, and be refused.
     clients.close_all()?;
-    println!(r#"{{"units": {units}, "messages": {messages}, "seconds": {seconds:.6}, "load_cpu_seconds": {cpu:.6}}}"#);
+    let latency = workload.latency().map_or_else(|| "null".into(), |found| format!("{found:?}"));
+    println!(
+        r#"{{"units": {units}, "messages": {messages}, "seconds": {seconds:.6}, "load_cpu_seconds": {cpu:.6}, "latency": {latency}}}"#
+    );
     Ok(())
 }
 

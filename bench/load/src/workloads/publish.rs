@@ -1,4 +1,4 @@
-//! One who speaks and a thousand who listen.
+//! One who speaks and many who listen.
 
 use anyhow::{Result, ensure};
 
@@ -6,7 +6,6 @@ use super::{Text, Workload};
 use crate::clients::{Clients, Receiver};
 use crate::frame::{TEXT, put_masked};
 
-const SUBSCRIBERS: usize = 1000;
 /// The client that was opened first.
 const PUBLISHER: usize = 0;
 
@@ -17,19 +16,19 @@ pub struct Publish {
 }
 
 impl Publish {
-    pub fn new(burst: usize) -> Self {
+    pub fn new(burst: usize, subscribers: usize) -> Self {
         let burst: Vec<Text> = (0..burst).map(text).collect();
         let mut frames = Vec::new();
         for text in &burst {
             put_masked(&mut frames, TEXT, text);
         }
-        Self { audience: Audience { waiting: 0, burst, heard: Vec::new() }, frames }
+        Self { audience: Audience { subscribers, waiting: 0, burst, heard: Vec::new() }, frames }
     }
 }
 
 impl Workload for Publish {
     fn prepare(&mut self, clients: &mut Clients) -> Result<()> {
-        clients.open("/fan", 1 + SUBSCRIBERS)
+        clients.open("/fan", 1 + self.audience.subscribers)
     }
 
     fn warm(&mut self, clients: &mut Clients) -> Result<f64> {
@@ -45,11 +44,12 @@ impl Workload for Publish {
                 clients.turn(&mut self.audience)?;
             }
         }
-        Ok((SUBSCRIBERS * self.audience.burst.len()) as u64 * u64::from(units))
+        Ok((self.audience.subscribers * self.audience.burst.len()) as u64 * u64::from(units))
     }
 }
 
 struct Audience {
+    subscribers: usize,
     /// Subscribers that have not heard the whole burst.
     waiting: usize,
     burst: Vec<Text>,
@@ -59,9 +59,9 @@ struct Audience {
 
 impl Audience {
     fn expect(&mut self) {
-        self.waiting = SUBSCRIBERS;
+        self.waiting = self.subscribers;
         self.heard.clear();
-        self.heard.resize(1 + SUBSCRIBERS, 0);
+        self.heard.resize(1 + self.subscribers, 0);
         self.heard[PUBLISHER] = self.burst.len();
     }
 }
