@@ -9,10 +9,16 @@ import pytest
 import profiles  # noqa: F401 (it registers and loads them)
 from compatibility.results import RESULTS, Results
 from hosted.process import run_in_process
+from hostile.outcomes import OUTCOMES, Outcomes
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[RESULTS] = Results()
+    config.stash[OUTCOMES] = Outcomes()
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    item.config.stash[OUTCOMES].collect(item.nodeid)
 
 
 @pytest.hookimpl(trylast=True)
@@ -30,8 +36,10 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     item.config.stash[RESULTS].note(item, report)
+    item.config.stash[OUTCOMES].note(report)
     return report
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     session.config.stash[RESULTS].save()
+    session.config.stash[OUTCOMES].save()

@@ -97,7 +97,7 @@ class Crowd:
 
     def hear(self, expected: bytes) -> None:
         """Everybody receives exactly these bytes, in whatever order of peers."""
-        received = {client.socket.fileno(): b"" for client in self.clients}
+        heard = {client.socket.fileno(): 0 for client in self.clients}
         sockets = {client.socket.fileno(): client.socket for client in self.clients}
         end = time.monotonic() + DEADLINE
         with select.epoll() as ready:
@@ -107,9 +107,11 @@ class Crowd:
             while waiting:
                 assert time.monotonic() < end, f"{waiting} peers still wait"
                 for number, _ in ready.poll(1):
-                    received[number] += sockets[number].recv(65_536)
-                    assert expected.startswith(received[number]), received[number]
-                    if received[number] == expected:
+                    data = sockets[number].recv(min(65_536, len(expected) - heard[number]))
+                    before, heard[number] = heard[number], heard[number] + len(data)
+                    assert data, "the server has hung up"
+                    assert expected[before : heard[number]] == data, data
+                    if heard[number] == len(expected):
                         ready.unregister(number)
                         waiting -= 1
 

@@ -75,6 +75,7 @@ class LonelySync:
 
     is_up = True
     peers_elsewhere = 0
+    journal = None
 
     def __init__(self) -> None:
         self.relayed: list[tuple[str | None, str, str | bytes]] = []

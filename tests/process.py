@@ -41,6 +41,11 @@ class Command:
     def signal(self, number: int = signal.SIGTERM) -> None:
         self.process.send_signal(number)
 
+    def type(self, line: str) -> None:
+        """Write a line to its standard input, which has to be a pipe."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{line}\n".encode())
+
     async def ended(self) -> int:
         """Wait for its end, and return its exit status."""
         async with asyncio.timeout(TIMEOUT):
@@ -49,7 +54,9 @@ class Command:
         return status
 
     async def _read(self) -> None:
-        assert self.process.stdout is not None
+        if self.process.stdout is None:
+            # Somebody else reads what it prints.
+            return
         while line := await self.process.stdout.readline():
             async with self._changed:
                 self.output += line.decode()
@@ -59,7 +66,13 @@ class Command:
 
 
 @asynccontextmanager
-async def crosspeer(*arguments: str, cwd: Path | None = None) -> AsyncIterator[Command]:
+async def crosspeer(
+    *arguments: str,
+    cwd: Path | None = None,
+    stdin: int | None = None,
+    stdout: int = asyncio.subprocess.PIPE,
+    stderr: int = asyncio.subprocess.STDOUT,
+) -> AsyncIterator[Command]:
     """Run `crosspeer` with these arguments in a folder."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -68,8 +81,9 @@ async def crosspeer(*arguments: str, cwd: Path | None = None) -> AsyncIterator[C
         *arguments,
         cwd=cwd,
         env=os.environ | {"PYTHONUNBUFFERED": "1", "NO_COLOR": "1"},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
         start_new_session=True,
     )
     command = Command(process)

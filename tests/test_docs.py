@@ -26,3 +26,9 @@ def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
 def test_the_paths_that_a_page_names_exist(page: Path) -> None:
     for path in re.findall(r"`((?:src|tests|docs|examples|scripts|bench)/[\w./\[\]-]*)`", page.read_text()):
         assert (ROOT / path).exists(), f"{named(page)} names {path}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_the_tests_that_a_page_names_exist(page: Path) -> None:
+    for path, test in re.findall(r"`((?:src|tests)/[\w/]+\.py)::(\w+)`", page.read_text()):
+        assert re.search(rf"def {test}\(", (ROOT / path).read_text()), f"{named(page)} names {path}::{test}"

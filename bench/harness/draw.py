@@ -8,7 +8,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib import pyplot as plt
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 mpl.use("svg")
 mpl.rcParams.update({
@@ -19,8 +19,12 @@ mpl.rcParams.update({
     "axes.spines.right": False,
 })  # fmt: skip
 
-OURS, OTHERS = "crosspeer", ("#7f7f7f", "#d95f02", "#7570b3", "#66a61e", "#a6761d", "#e7298a")
-COLOURS = {"native": "#1b5fd0", "python": "#5aa9e6"}
+OURS = "crosspeer"
+COLOURS = {
+    "crosspeer, native engine": "#1b5fd0", "crosspeer, python engine": "#5aa9e6", "floor": "#7f7f7f",
+    "crossws on Bun": "#d95f02", "crossws on Node": "#e7298a", "ws on Node": "#66a61e", "picows": "#a6761d",
+    "websockets": "#7570b3", "uvicorn": "#c7a500",
+}  # fmt: skip
 
 
 def main() -> None:
@@ -30,18 +34,23 @@ def main() -> None:
 
 def draw(drawing: dict[str, Any]) -> None:
     figure, axes = plt.subplots(figsize=(7.2, 4.0), layout="constrained")
-    others = iter(OTHERS)
     for line in drawing["lines"]:
         numbers, values = zip(*line["points"], strict=True)
         ours = line["label"].startswith(OURS)
-        colour = COLOURS["python" if "python" in line["label"] else "native"] if ours else next(others)
-        axes.plot(numbers, values, marker="o", markersize=4, linewidth=2.4 if ours else 1.4, color=colour, label=line["label"])
+        axes.plot(
+            numbers, values, marker="o", markersize=4, linewidth=2.4 if ours else 1.4, label=line["label"],
+            color=COLOURS.get(line["label"]),
+        )  # fmt: skip
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xticks(sorted({number for line in drawing["lines"] for number, _ in line["points"]}))
     labels = drawing.get("labels", {})
     axes.xaxis.set_major_formatter(FuncFormatter(lambda number, _: labels.get(f"{number:.0f}") or counted(number)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda seconds, _: timed(seconds)))
+    # Room for a decade at least: small differences are to look small.
+    values = [value for line in drawing["lines"] for _, value in line["points"]]
+    axes.set_ylim(min(values) / 2, max(max(values) * 1.3, min(values) * 6))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.minorticks_off()
     axes.set(title=drawing["title"], xlabel=drawing["x"], ylabel=drawing["y"])

@@ -22,7 +22,7 @@ def prepare() -> None:
     Raises:
         Failure: the load generator cannot be built.
     """
-    _build_load()
+    build_load()
     for step in (_make_environment, _install_packages):
         try:
             step()
@@ -30,7 +30,12 @@ def prepare() -> None:
             print(f"setup: {failure}", file=sys.stderr)
 
 
-def _build_load() -> None:
+def build_load() -> None:
+    """Build the load generator, if there is cargo.
+
+    Raises:
+        Failure: it cannot be built, and none is there.
+    """
     if shutil.which("cargo") is None:
         if LOAD.exists():
             return

@@ -5,15 +5,16 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from crosspeer.core.errors import CrosspeerError, LimitExceeded, MissingExtra, StreamClosed
+from crosspeer.core.errors import CrosspeerError, InvalidMessage, LimitExceeded, MissingExtra, StreamClosed
 from crosspeer.core.heartbeat import Heartbeat
-from crosspeer.core.history import History, Position, Recovery
+from crosspeer.core.history import History, Position
 from crosspeer.core.hooks import CloseDetails, Hooks, define_hooks
 from crosspeer.core.hub import Hub
 from crosspeer.core.limits import Limits
 from crosspeer.core.message import Message
 from crosspeer.core.peer import Peer
 from crosspeer.core.presence import Attendee, Presence
+from crosspeer.core.recovery import Recovery
 from crosspeer.core.request import Request, Response
 from crosspeer.core.sse import SSE
 from crosspeer.core.upgrade import Upgrade
@@ -38,6 +39,7 @@ __all__ = [
     "History",
     "Hooks",
     "Hub",
+    "InvalidMessage",
     "LimitExceeded",
     "Limits",
     "Message",

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
+import os
 import ssl
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from crosspeer import __version__
+from crosspeer.cli_peer import COMMANDS
 from crosspeer.cli_peerserver import peerserver
 from crosspeer.core.errors import MissingExtra
 from crosspeer.core.hosts import HostNames
@@ -20,7 +23,7 @@ from crosspeer.server.serve import serve
 from crosspeer.server.server import bind
 from crosspeer.server.target import TargetError, load_target
 from crosspeer.server.workers import serve_with_workers
-from crosspeer.sync import connect
+from crosspeer.sync import KEY_VARIABLE, connect
 
 if TYPE_CHECKING:
     import socket
@@ -35,6 +38,8 @@ def main() -> None:
 
 
 main.add_command(peerserver)
+for _command in COMMANDS:
+    main.add_command(_command)
 
 
 @main.command("serve")
@@ -60,6 +65,9 @@ main.add_command(peerserver)
 @click.option(
     "--sync", metavar="URL", help="Share topics with other nodes: redis://, nats://, postgres:// or local:///path."
 )
+@click.option(
+    "--sync-key-file", type=_FILE, help=f"File with the key that all nodes share; or the key itself in {KEY_VARIABLE}."
+)
 @click.option("--log-level", default="info", show_default=True, type=click.Choice(LEVELS), help="What to log.")
 def serve_command(
     target: str, host: str, port: int, reload: bool, workers: int, log_level: str, **options: Any
@@ -79,6 +87,7 @@ def serve_command(
     options["allowed_hosts"] = _checked_hosts(options["allowed_hosts"])
     if reload and workers > 1:
         _fail("--reload goes with one worker")
+    _take_key(options.pop("sync_key_file"))
     _check_sync(options["sync"])
     if workers > 1:
         _bind(host, port).close()
@@ -104,6 +113,18 @@ def _check_certificate(certfile: str | None, keyfile: str | None) -> None:
         ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certfile, keyfile)
     except (ssl.SSLError, OSError) as error:
         _fail(f"{certfile} and its key cannot be used: {error.strerror or error}; give PEM files of a pair")
+
+
+def _take_key(file: str | None) -> None:
+    """Put a key where this process and its workers look for it."""
+    if file is not None:
+        try:
+            key = Path(file).read_text().strip()
+        except (OSError, ValueError) as error:
+            _fail(f"{file} cannot be read as a key: {error}")
+        if not key:
+            _fail(f"{file} is empty: give a file with a line of text, the key")
+        os.environ[KEY_VARIABLE] = key
 
 
 def _check_sync(url: str | None) -> None:
@@ -134,5 +155,8 @@ def _bind(host: str, port: int) -> socket.socket:
 
 
 def _fail(message: str) -> NoReturn:
+    for handler in logging.getLogger().handlers:
+        # What it refers to comes first.
+        handler.flush()
     click.echo(f"crosspeer: {message}", err=True)
     sys.exit(1)

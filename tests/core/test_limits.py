@@ -16,6 +16,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
         "max_topics": 128,
         "max_topic_length": 255,
         "max_connections": 65_536,
+        "max_memory": None,
         "handshake_timeout": 10.0,
         "ping_interval": 20.0,
         "ping_timeout": 10.0,
@@ -48,6 +49,6 @@ def test_a_wrong_limit_is_refused(wrong: dict[str, object]) -> None:
         Limits(**wrong)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["max_connections", "ping_interval"])
+@pytest.mark.parametrize("name", ["max_connections", "max_memory", "ping_interval"])
 def test_some_limits_can_be_switched_off(name: str) -> None:
     assert getattr(Limits(**{name: None}), name) is None  # type: ignore[arg-type]

@@ -57,6 +57,7 @@ async def test_a_broken_frame_closes_its_peer_alone(server: str, data: bytes, co
         assert details.code == code
         assert not details.was_clean
         assert scene.hooks.of("error") == [], "no hook of the application failed"
+        assert scene.hub.violations.counts == {code: 1}
 
 
 @pytest.mark.parametrize("data", [row[1] for row in HANDSHAKES], ids=[row[0] for row in HANDSHAKES])

@@ -6,31 +6,40 @@ second time adds is what such clients cost, and it has a bound however many byte
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import sys
+import zlib
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import cache, partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 import pytest
 
-from crosspeer.testing import sockets
+from brokers import join, query, relays, signal
+from crosspeer.testing import ConnectionClosed, sockets
 from crosspeer.testing.contracts.harness import talk
 from hostile.handshakes import ROWS, SMUGGLED, request
+from hostile.outcomes import OUTCOMES
 from hostile.stage import ENGINES, needed
-from process import serving
+from hostile.table import SERVERS, bound
+from hostile.test_broker import BAD, IDS
+from hostile.test_wire import FRAMES
+from process import crosspeer, serving
 from raw import BINARY, FIN, PING, PONG, TEXT, Raw, frame, handshake
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="resident memory is read from /proc")
 
 KIB: Final = 1024
 MIB: Final = 1024 * 1024
-BOUND: Final = 4 * MIB
-"""For every kind of client, beside what its queue may hold."""
 FEW: Final = 1
 MANY: Final = 8
 CONT: Final = 0
+RSV1: Final = 0x40
+OFFER: Final = "Sec-WebSocket-Extensions: permessage-deflate"
 
 APPLICATION: Final = """
 import asyncio
@@ -58,22 +67,45 @@ class Flood(Hooks):
             peer.send(b"x" * 16_000)
             await asyncio.sleep(0)
 
+class Firehose(Hooks):
+    async def open(self, peer):
+        for _ in range(2000):
+            peer.send("x" * 16_000)
+            await asyncio.sleep(0)
+
+class Reader(Hooks):
+    def message(self, peer, message):
+        message.json()
+
+class Greedy(Hooks):
+    def message(self, peer, message):
+        peer.subscribe(message.text())
+
+class Sink(Hooks):
+    def message(self, peer, message):
+        pass
+
 HOOKS = {"/": Echo(), "/slow": Slow(), "/failing": Failing(), "/stuck": Stuck(), "/flood": Flood()}
-hub = Hub(resolve=lambda request: HOOKS.get(request.url.path))
+HOOKS |= {"/firehose": Firehose(), "/reader": Reader(), "/greedy": Greedy(), "/sink": Sink()}
+DEEP = Sink()
+hub = Hub(
+    resolve=lambda request: DEEP if request.url.path.startswith("/deep/") else HOOKS.get(request.url.path),
+    compression=True,
+)
 """
 
 
 class Watch:
     """Looks at the server while it is under attack: it serves the witness, and has so much memory."""
 
-    def __init__(self, process: int, witness: Any) -> None:
+    def __init__(self, process: int, talk: Callable[[], Awaitable[None]]) -> None:
         self._memory = Path(f"/proc/{process}/statm")
-        self._witness = witness
+        self._talk = talk
         self.most = 0
 
     async def look(self, times: int = 1) -> None:
         for _ in range(times):
-            await talk(self._witness, self._witness)
+            await self._talk()
             self.most = max(self.most, int(self._memory.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
 
 
@@ -200,47 +232,184 @@ async def stalled(url: str, watch: Watch, scale: int) -> None:
         await watch.look(200)
 
 
-class Kind(NamedTuple):
-    attack: Attack
-    queues: int = 0
-    """Outgoing queues of 1 MiB that may be full."""
+async def upgraded(client: Raw, path: str = "/", *lines: str) -> None:
+    client.send(handshake(path, lines=lines))
+    assert (await client.head())[0] == 101
 
 
-KINDS: Final = {
-    "H1": Kind(rows("H1")),
-    "H2": Kind(rows("H2")),
-    "H3": Kind(rows("H3")),
-    "H4": Kind(slow),
-    "H5": Kind(silent),
-    "H6": Kind(rows("H6")),
-    "H7": Kind(rows("H7")),
-    "H8": Kind(rows("H8")),
-    "H9": Kind(rows("H9")),
-    "H10": Kind(rows("H10")),
-    "H11": Kind(early),
-    "H12": Kind(failing),
-    "H13": Kind(rows("H13")),
-    "W3": Kind(fragments),
-    "W4": Kind(tiny_fragments),
-    "W5": Kind(lies),
-    "W11": Kind(pings),
-    "W12": Kind(pongs),
-    "W13": Kind(messages),
-    "W15": Kind(stalled, queues=MANY),
+@cache
+def bomb(mibs: int) -> bytes:
+    """A message of so many MiB of zeros, compressed."""
+    context = zlib.compressobj(9, zlib.DEFLATED, -15)
+    zeros = bytes(MIB)
+    data = b"".join(context.compress(zeros) for _ in range(mibs)) + context.flush(zlib.Z_SYNC_FLUSH)
+    return data[:-4]
+
+
+async def bombs(url: str, watch: Watch, scale: int) -> None:
+    """Row W1: 64 MiB each, in one frame and in two."""
+    data = bomb(64)
+    whole = frame(FIN | RSV1 | BINARY, data, key=bytes(4))
+    halves = frame(RSV1 | BINARY, data[:30_000], key=bytes(4)) + frame(FIN, data[30_000:], key=bytes(4))
+    for _ in range(2 * scale):
+        for one in (whole, halves):
+            async with Raw(url) as client:
+                await upgraded(client, "/sink", OFFER)
+                client.send(one)
+                await client.close_code()
+        await watch.look()
+
+
+async def many_bombs(url: str, watch: Watch, scale: int) -> None:
+    """Row W2: each keeps the limit, and nobody waits for the answer."""
+    one = frame(FIN | RSV1 | BINARY, bomb_of(MIB - KIB), key=bytes(4))
+    for _ in range(scale):
+        async with Raw(url) as client:
+            await upgraded(client, "/sink", OFFER)
+            for _ in range(25):
+                client.send(one * 4)
+                await watch.look()
+
+
+@cache
+def bomb_of(size: int) -> bytes:
+    context = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return (context.compress(bytes(size)) + context.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+
+async def broken(url: str, watch: Watch, scale: int, *, words: tuple[str, ...]) -> None:
+    """Frames that break a rule, each on a connection of its own."""
+    data = [data for name, data, _ in FRAMES if any(word in name for word in words)]
+    for _ in range(max(1, 40 // len(data)) * scale):
+        for one in data:
+            async with Raw(url) as client:
+                await upgraded(client)
+                client.send(one)
+                await client.close_code()
+        await watch.look()
+
+
+async def unreadable(url: str, watch: Watch, scale: int, *, data: list[bytes]) -> None:
+    """Rows P4 and W16: what is no JSON, and much of it."""
+    for _ in range(2 * scale):
+        for one in data:
+            async with Raw(url) as client:
+                await upgraded(client, "/reader")
+                client.send(one)
+                assert (await client.close_code())[0] == 1007
+            await watch.look()
+
+
+async def greedy(url: str, watch: Watch, scale: int) -> None:
+    """Row P1: as many topics as a peer may have, and one more. Half of the peers stay."""
+    async with AsyncExitStack() as stack:
+        for peer in range(4 * scale):
+            client = await stack.enter_async_context(Raw(url))
+            await upgraded(client, "/greedy")
+            names = [f"topic {number} of {peer}".encode() for number in range(128 + peer % 2)]
+            client.send(b"".join(frame(FIN | TEXT, name, key=bytes(4)) for name in names))
+        await watch.look(20)
+
+
+async def deep(url: str, watch: Watch, scale: int) -> None:
+    """Row P20: namespaces that nobody else has, of 4 KiB."""
+    async with AsyncExitStack() as stack:
+        for number in range(10 * scale):
+            client = await stack.enter_async_context(Raw(url))
+            await upgraded(client, f"/deep/{number:03}" + "/a" * 2000)
+        await watch.look(10)
+
+
+def streaming(path: str, **headers: str) -> bytes:
+    lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return request("Accept: text/event-stream", *lines, path=path)
+
+
+async def posts(url: str, watch: Watch, scale: int) -> None:
+    """Row P8: secrets that are guessed, with messages behind them."""
+    for number in range(10 * scale):
+        body = "x" * 100_000
+        lines = (f"X-Crossws-Id: {number:022}", "Content-Type: text/plain", f"Content-Length: {len(body)}")
+        async with Raw(url) as client:
+            client.send(request(*lines, method="POST", body=body))
+            assert (await client.head())[0] == 404
+        await watch.look()
+
+
+async def positions(url: str, watch: Watch, scale: int) -> None:
+    """Row P9: streams that go on where nobody was, and end at once. Each is kept for a while, should it come back."""
+    for number in range(10 * scale):
+        async with Raw(url) as client:
+            client.send(streaming("/", Last_Event_ID=f"{number:022}.{'9' * 15}" + "x" * (7000 * (number % 2))))
+            assert (await client.head())[0] == 200
+        await watch.look()
+
+
+async def stalled_streams(url: str, watch: Watch, scale: int) -> None:
+    """Row P10: as W15, by `EventSource`."""
+    async with AsyncExitStack() as stack:
+        for _ in range(scale):
+            client = await stack.enter_async_context(Raw(url))
+            client.send(streaming("/firehose"))
+            await client.head()
+            client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await watch.look(200)
+
+
+DEEP_JSON: Final = [frame(FIN | TEXT, text, key=bytes(4)) for text in (b"[" * 1_000_000, b'{"a":' * 200_000, b"9" * 5000)]
+NO_JSON: Final = [frame(FIN | BINARY, data, key=bytes(4)) for data in (bytes(MIB), b"\xff" * MIB, b"\x89PNG")]
+
+KINDS: Final[dict[str, Attack]] = {
+    "H1": rows("H1"),
+    "H2": rows("H2"),
+    "H3": rows("H3"),
+    "H4": slow,
+    "H5": silent,
+    "H6": rows("H6"),
+    "H7": rows("H7"),
+    "H8": rows("H8"),
+    "H9": rows("H9"),
+    "H10": rows("H10"),
+    "H11": early,
+    "H12": failing,
+    "H13": rows("H13"),
+    "W1": bombs,
+    "W2": many_bombs,
+    "W3": fragments,
+    "W4": tiny_fragments,
+    "W5": lies,
+    "W6": partial(broken, words=("unmasked",)),
+    "W8": partial(broken, words=("rsv", "reserved", "ping", "continuation", "start")),
+    "W9": partial(broken, words=("utf-8",)),
+    "W10": partial(broken, words=("close",)),
+    "W11": pings,
+    "W12": pongs,
+    "W13": messages,
+    "W15": stalled,
+    "W16": partial(unreadable, data=NO_JSON),
+    "P1": greedy,
+    "P4": partial(unreadable, data=DEEP_JSON),
+    "P8": posts,
+    "P9": positions,
+    "P10": stalled_streams,
+    "P20": deep,
 }
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-async def test_what_hostile_clients_cost_is_bounded(engine: str, tmp_path: Path, subtests: pytest.Subtests) -> None:
+async def test_what_hostile_clients_cost_is_bounded(
+    engine: str, tmp_path: Path, subtests: pytest.Subtests, pytestconfig: pytest.Config
+) -> None:
     (tmp_path / "attacked.py").write_text(APPLICATION)
     async with (
         serving("attacked:hub", "--engine", needed(engine), cwd=tmp_path) as command,
         sockets.connect(command.url.replace("http", "ws")) as witness,
     ):
-        for name, kind in KINDS.items():
+        for name, attack in KINDS.items():
             with subtests.test(msg=name):
-                grown = await growth(command.url, Watch(command.process.pid, witness), kind.attack)
-                assert grown <= BOUND + kind.queues * (MIB + 128 * KIB), f"{grown / MIB:.1f} MiB"
+                grown = await growth(command.url, Watch(command.process.pid, lambda: talk(witness, witness)), attack)
+                pytestconfig.stash[OUTCOMES].cost(name, SERVERS[engine], grown / MIB)
+                assert grown <= bound(name) * MIB, f"{grown / MIB:.1f} MiB"
         assert command.process.returncode is None
 
 
@@ -251,3 +420,117 @@ async def growth(url: str, watch: Watch, attack: Attack) -> int:
     before, watch.most = watch.most, 0
     await attack(url, watch, MANY)
     return watch.most - before
+
+
+# The broker.
+
+
+def place(id: str, token: str = "t", key: str = "peerjs") -> str:
+    return f"/peerjs?{query(id, token, key)}"
+
+
+async def turned_away(url: str, watch: Watch, scale: int, *, paths: list[str]) -> None:
+    """Rows B1 and B11: who is told why, and closed."""
+    for _ in range(max(1, 20 // len(paths)) * scale):
+        for path in paths:
+            async with Raw(url) as client:
+                await upgraded(client, path)
+                await client.close_code()
+        await watch.look()
+
+
+async def taking_over(url: str, watch: Watch, scale: int) -> None:
+    """Row B2: the same client, again and again, which never leaves."""
+    async with AsyncExitStack() as stack:
+        for _ in range(10 * scale):
+            client = await stack.enter_async_context(Raw(url))
+            await upgraded(client, place("again"))
+            await watch.look()
+
+
+async def parking(url: str, watch: Watch, scale: int) -> None:
+    """Row B7: each sender leaves the most that it may."""
+    async with AsyncExitStack() as stack:
+        for sender in range(4 * scale):
+            client = await stack.enter_async_context(Raw(url))
+            await upgraded(client, place(f"mallory{sender}"))
+            for ghost in range(20):
+                text = signal("OFFER", f"ghost{sender}x{ghost}", "x" * 60_000)
+                client.send(frame(FIN | TEXT, text.encode(), key=bytes(4)))
+            await watch.look()
+        await watch.look(10)
+
+
+async def huge(url: str, watch: Watch, scale: int) -> None:
+    """Row B8."""
+    for _ in range(scale):
+        for size in (64 * KIB + 1, 8 * MIB):
+            async with Raw(url) as client:
+                await upgraded(client, place("mallory"))
+                client.send(frame(FIN | TEXT, bytes(size), key=bytes(4)))
+                assert (await client.close_code())[0] == 1009
+        await watch.look()
+
+
+async def bad_json(url: str, watch: Watch, scale: int) -> None:
+    """Row B9: until the broker has enough."""
+    data = b"".join(frame(FIN | TEXT, text.encode(), key=bytes(4)) for text in [*BAD, "{"])
+    for _ in range(5 * scale):
+        async with Raw(url) as client:
+            await upgraded(client, place("mallory"))
+            client.send(data)
+            assert (await client.close_code())[0] == 4502
+        await watch.look()
+
+
+async def ids(url: str, watch: Watch, scale: int) -> None:
+    """Row B13: beyond the rate they are answered with 429, and cost nothing either."""
+    for _ in range(4 * scale):
+        async with AsyncExitStack() as stack:
+            for _ in range(20):
+                client = await stack.enter_async_context(Raw(url))
+                client.send(request(path="/peerjs/id"))
+                assert (await client.head())[0] in (200, 429)
+        await watch.look()
+
+
+async def heartbeats(url: str, watch: Watch, scale: int) -> None:
+    """Row B17."""
+    data = frame(FIN | TEXT, json.dumps({"type": "HEARTBEAT"}).encode(), key=bytes(4)) * 5000
+    for _ in range(scale):
+        async with Raw(url) as client:
+            await upgraded(client, place("mallory"))
+            client.send(data)
+            assert (await client.close_code())[0] == 1008
+        await watch.look()
+
+
+BROKER_KINDS: Final[dict[str, Attack]] = {
+    "B1": partial(turned_away, paths=[place("witness", "guess")]),
+    "B2": taking_over,
+    "B7": parking,
+    "B8": huge,
+    "B9": bad_json,
+    "B11": partial(turned_away, paths=[place(id) for id in IDS]),
+    "B13": ids,
+    "B17": heartbeats,
+}
+
+
+async def test_what_hostile_clients_cost_a_broker_is_bounded(
+    subtests: pytest.Subtests, pytestconfig: pytest.Config
+) -> None:
+    async with crosspeer("peerserver", "--port", "0", "--host", "127.0.0.1") as command:
+        port = (await command.printed(r"Started PeerServer on \S+, port: (\d+)"))[1]
+        url = f"http://127.0.0.1:{port}"
+        witness = await join(url, "witness")
+        try:
+            for name, attack in BROKER_KINDS.items():
+                with subtests.test(msg=name):
+                    watch = Watch(command.process.pid, lambda: relays(witness, "witness", witness, "witness"))
+                    grown = await growth(url, watch, attack)
+                    pytestconfig.stash[OUTCOMES].cost(name, "broker", grown / MIB)
+                    assert grown <= bound(name) * MIB, f"{grown / MIB:.1f} MiB"
+        finally:
+            witness.terminate()
+        assert command.process.returncode is None

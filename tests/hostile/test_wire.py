@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -87,7 +88,10 @@ FRAMES = [
 
 
 @pytest.mark.parametrize(("data", "code"), [row[1:] for row in FRAMES], ids=[row[0] for row in FRAMES])
-async def test_a_broken_frame_closes_its_peer_alone(scene: SceneMaker, data: bytes, code: int) -> None:
+async def test_a_broken_frame_closes_its_peer_alone(
+    scene: SceneMaker, data: bytes, code: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "crosspeer")
     async with scene() as stage, Raw(stage.url) as client:
         await client.upgrade()
         client.send(data)
@@ -97,6 +101,10 @@ async def test_a_broken_frame_closes_its_peer_alone(scene: SceneMaker, data: byt
         assert details.code == code
         assert not details.was_clean
         assert stage.hooks.of("error") == [], "no hook of the application failed"
+        assert stage.hub.violations.counts == {code: 1}
+        (line,) = [record.getMessage() for record in caplog.records if "closed a peer" in record.getMessage()]
+        assert line.startswith(f"closed a peer from 127.0.0.1 with {code}: ")
+        assert line.isprintable()
         await stage.undisturbed()
         assert stage.hub.connections == 1
 

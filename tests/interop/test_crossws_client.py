@@ -13,7 +13,7 @@ import pytest
 
 from crosspeer import SSE, Hub, Server
 from crosspeer.testing.contracts.adapter import Echo
-from cutter import cutter
+from faults.proxy import proxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -103,13 +103,13 @@ async def test_the_crossws_client_misses_nothing_when_it_is_cut() -> None:
     hub = Hub(echo, sse=SSE(crossws=True, retry=0.05))
     async with (
         Server(hub, port=0) as server,
-        cutter(server.url) as proxy,
-        connect(proxy.url + "/room", stream=False) as client,
+        proxy(server.url) as between,
+        connect(between.url + "/room", stream=False) as client,
     ):
         await echo.wait_for("open")
         for number in range(10):
             if number % 3 == 2:
-                proxy.cut()
+                between.cut()
             echo.peers[0].send(str(number))
             assert await client.next() == str(number)
         assert len(echo.peers) == 1

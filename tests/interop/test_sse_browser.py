@@ -11,7 +11,7 @@ from starlette.responses import HTMLResponse
 
 from crosspeer import SSE, EventStream, Hub, Replay, Server
 from crosspeer.testing.contracts.harness import Recorder
-from cutter import Cutter, cutter
+from faults.proxy import Proxy, proxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -45,7 +45,7 @@ class Relay(Recorder):
 class Site:
     """A server for the pages of a test, and what goes between."""
 
-    def __init__(self, hub: Hub, hooks: Relay, url: str, proxy: Cutter, ticks: Replay) -> None:
+    def __init__(self, hub: Hub, hooks: Relay, url: str, proxy: Proxy, ticks: Replay) -> None:
         self.hub, self.hooks, self.url, self.proxy, self.ticks = hub, hooks, url, proxy, ticks
 
 
@@ -62,8 +62,8 @@ async def site(options: SSE | None = None) -> AsyncIterator[Site]:
             await HTMLResponse(EMPTY_PAGE)(scope, receive, send)
 
     hub = Hub(resolve=lambda request: hooks if request.url.path == "/peers" else None, sse=options or SSE())
-    async with Server(hub, http=http, port=0, shutdown_timeout=5) as server, cutter(server.url) as proxy:
-        yield Site(hub, hooks, server.url, proxy, ticks)
+    async with Server(hub, http=http, port=0, shutdown_timeout=5) as server, proxy(server.url) as between:
+        yield Site(hub, hooks, server.url, between, ticks)
 
 
 async def open_page(browser: Browser, url: str) -> Page:
@@ -227,7 +227,7 @@ async def test_the_module_comes_back_unless_it_was_sent_away(browser: Browser, t
 
 async def test_the_module_falls_back_to_events(browser: Browser) -> None:
     async with site() as here:
-        here.proxy.takes_websockets = False
+        here.proxy.unwanted = b"upgrade: websocket"
         page = await open_page(browser, here.proxy.url)
         await connect(page, "auto")
         await until(page, "() => socket.readyState === PeerSocket.OPEN")
@@ -329,13 +329,13 @@ async def test_a_page_on_events_and_one_on_a_websocket_chat(
 
 async def test_the_chat_survives_ten_cuts(browser: Browser, chat_server: ChatServer, join: Join) -> None:
     ada = await join("Ada")
-    async with cutter(chat_server.url) as proxy:
-        grace = await enter(browser, proxy.url, "Grace", "?transport=sse")
+    async with proxy(chat_server.url) as between:
+        grace = await enter(browser, between.url, "Grace", "?transport=sse")
         texts: list[str] = []
         for number in range(MESSAGES):
             page, name = ((ada, "Ada"), (grace, "Grace"))[number % 2]
             if number % CUTS == 5:
-                proxy.cut()
+                between.cut()
             texts.append(f"{number} from {name}")
             await say(page, texts[-1])
         for page in (ada, grace):
@@ -348,5 +348,5 @@ async def test_the_chat_survives_ten_cuts(browser: Browser, chat_server: ChatSer
                     text for text in texts if text.endswith(name)
                 ]
         await expect(ada.get_by_test_id("notice").filter(has_text="left")).to_have_count(0)
-        assert proxy.cuts >= CUTS
+        assert between.cuts >= CUTS
         await grace.context.close()

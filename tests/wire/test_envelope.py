@@ -23,6 +23,8 @@ from crosspeer.wire.envelope import (
     encode_crossws,
     encode_note,
     entry,
+    seal,
+    unseal,
 )
 
 NODE = bytes(range(16))
@@ -103,6 +105,45 @@ HOSTILE = [
 def test_hostile_envelopes(data: bytes) -> None:
     with pytest.raises(EnvelopeError):
         decode(data, 1000)
+
+
+KEY = b"a key of the fleet"
+NOTE = encode_note(NODE, {"do": "leave"})
+
+
+@given(st.binary(max_size=200))
+def test_a_sealed_envelope_is_opened_by_who_has_the_key(envelope: bytes) -> None:
+    assert unseal(KEY, "crosspeer:all", seal(KEY, "crosspeer:all", envelope)) == envelope
+
+
+SEALED = seal(KEY, "crosspeer:all", NOTE)
+FORGED = [
+    ("nothing", b""),
+    ("not sealed", NOTE),
+    ("another key", seal(b"a key of others.", "crosspeer:all", NOTE)),
+    ("another channel", seal(KEY, "crosspeer:0123", NOTE)),
+    ("another prefix", seal(KEY, "other:all", NOTE)),
+    ("no tag", SEALED[:3] + NOTE),
+    ("a tag of zeros", SEALED[:3] + bytes(32) + NOTE),
+    ("half a tag", SEALED[:19]),
+    ("only a tag", SEALED[:35]),
+    ("cut off", SEALED[:-1]),
+    ("longer", SEALED + b" "),
+    ("another version", b"xs\x02" + SEALED[3:]),
+    ("changed at the end", SEALED[:-1] + b"]"),
+    ("sealed twice", seal(KEY, "crosspeer:all", SEALED)[:35] + NOTE),
+]
+
+
+@pytest.mark.parametrize("data", [row[1] for row in FORGED], ids=[row[0] for row in FORGED])
+def test_forged_envelopes(data: bytes) -> None:
+    with pytest.raises(EnvelopeError):
+        unseal(KEY, "crosspeer:all", data)
+
+
+def test_a_sealed_envelope_is_none_for_a_fleet_without_a_key() -> None:
+    with pytest.raises(EnvelopeError):
+        decode(SEALED, 1000)
 
 
 CROSSWS = [

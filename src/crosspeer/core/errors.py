@@ -11,6 +11,10 @@ class LimitExceeded(CrosspeerError, ValueError):
     """The caller asked for more than `Limits` allows, a 129th topic for instance. The peer is unharmed."""
 
 
+class InvalidMessage(CrosspeerError, ValueError):
+    """A message is not what it was read as: no JSON, nested too deeply, or of another shape. `__cause__` says more."""
+
+
 class StreamClosed(CrosspeerError, ConnectionError):
     """An event stream has ended: it was closed, or its client has gone. Whoever produces for it can stop."""
 

@@ -14,8 +14,10 @@ from starlette.responses import PlainTextResponse, Response
 
 from crosspeer.core.admission import Admission
 from crosspeer.core.hooks import Hooks, HooksLike, HookTable, as_hooks
+from crosspeer.core.memory import HighWater
 from crosspeer.core.request import HUB_KEY, Request
 from crosspeer.core.upgrade import Upgrade, as_upgrade, check_refusal
+from crosspeer.wire.envelope import MAX_NAMESPACE
 
 if TYPE_CHECKING:
     from crosspeer.core.hub import Hub
@@ -59,6 +61,7 @@ class Gate:
         self.host_allowed: Final = host_allowed
         self.origin_allowed: Final = origin_allowed
         self._most = most
+        self._memory = HighWater(hub.limits.max_memory)
         self._tables: dict[int, tuple[HooksLike, HookTable]] = {}
         self.connections = 0
         """Those in the middle of their handshake included."""
@@ -101,8 +104,8 @@ class Gate:
         The order: is there room, is it us who is meant, may this page connect, are there hooks, what does `upgrade`
         say. Only an application that is `async` there has to be awaited for.
         """
-        if self._closing or self._is_full():
-            return PlainTextResponse("Service Unavailable", 503, {"retry-after": "1"})
+        if self._closing or self._is_full() or self._memory.is_high():
+            return _later()
         if not self.host_allowed(request):
             return PlainTextResponse("Misdirected Request: this host is not served here", 421)
         if not self.origin_allowed(request):
@@ -127,6 +130,9 @@ class Gate:
         except Exception as error:
             logger.error("the handshake for %r failed", request.scope["path"], exc_info=error)
             admitted = PlainTextResponse("Internal Server Error", 500)
+        if self._closing and isinstance(admitted, Admission):
+            # It took its time, and the end has begun meanwhile.
+            admitted = _later()
         if not isinstance(admitted, Admission):
             self.release()
         return admitted
@@ -170,6 +176,8 @@ class Gate:
         namespace = self._namespace(request) if accepted.namespace is None else accepted.namespace
         if not isinstance(namespace, str) or not namespace:
             raise ValueError(f"a namespace is a string that is not empty, not {namespace!r}")
+        if len(namespace.encode(errors="replace")) > MAX_NAMESPACE:
+            return PlainTextResponse("URI Too Long: it would be a namespace", 414)
         return Admission(self._hub, request, hooks, _only_offered(accepted, request), namespace)
 
     def _find_hooks(self, request: Request) -> Generator[Awaitable[Any], Any, HookTable | Response]:
@@ -197,6 +205,11 @@ class Gate:
         # Kept with what it was made of, so that no other object can come to have that id.
         self._tables[id(found)] = (found, table)
         return table
+
+
+def _later() -> Response:
+    """The refusal of who may try again soon."""
+    return PlainTextResponse("Service Unavailable", 503, {"retry-after": "1"})
 
 
 def _only_offered(accepted: Upgrade, request: Request) -> Upgrade:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import Response
 
+from crosspeer.core.errors import InvalidMessage, LimitExceeded
 from crosspeer.core.upgrade import UpgradeAnswer, merge_answers
 from crosspeer.wire.closing import CloseCode
 
@@ -23,6 +24,12 @@ logger = logging.getLogger("crosspeer")
 HOOK_NAMES: Final = ("upgrade", "open", "message", "close", "error", "drain", "ping", "pong")
 
 Hook = Callable[..., Any]
+
+_CLIENTS_DOING: Final = (
+    (InvalidMessage, CloseCode.INVALID_DATA, "invalid message"),
+    (LimitExceeded, CloseCode.TOO_MUCH, "limit exceeded"),
+)
+"""What a client can make a hook raise that means no harm: how such a peer is closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +67,17 @@ class Hooks:
         """Called once, when the peer has left `peers` and its topics; `publish` still reaches the others."""
 
     def error(self, peer: Peer, error: Exception) -> Awaitable[None] | None:
-        """Called with what another hook raised. By default it is logged and the peer is closed with 1011."""
+        """Called with what another hook raised. By default the peer is closed.
+
+        With 1007 for an `InvalidMessage` and 4505 for a `LimitExceeded`, which are the client's doing and a line in the
+        log; with 1011 for all else, which is logged with its traceback.
+        """
+        for kind, code, reason in _CLIENTS_DOING:
+            if isinstance(error, kind):
+                # Not the text of the error: that may repeat what was sent.
+                logger.info("closed a peer from %s with %d: %s", peer.remote_address or "somewhere", code, reason)
+                peer.close(code, reason)
+                return None
         logger.error("a hook of peer %s failed", peer, exc_info=error)
         peer.close(CloseCode.INTERNAL_ERROR, "internal error")
         return None

@@ -11,14 +11,18 @@ from weakref import WeakValueDictionary
 from crosspeer.core.fanout import Fanout, SessionFanout
 from crosspeer.core.gate import Gate, Resolve
 from crosspeer.core.heartbeat import HeartbeatLike, as_heartbeat
-from crosspeer.core.history import Histories, History, Position, Recovery
+from crosspeer.core.history import Histories, History, Kept, Log, Position
 from crosspeer.core.hosts import Hosts, host_check
 from crosspeer.core.limits import Limits
 from crosspeer.core.origins import Origins, origin_check
 from crosspeer.core.outgoing import Outgoing, Sendable, outgoing
 from crosspeer.core.peers import Namespaces, PeerSet
+from crosspeer.core.positions import positions_of
 from crosspeer.core.presence import Attendance, Attendee, Presence
+from crosspeer.core.recovery import Outcome, Recovery
+from crosspeer.core.session import Session
 from crosspeer.core.sse import SSELike, as_sse
+from crosspeer.core.violations import Violations
 from crosspeer.wire.closing import CloseCode, check_close
 from crosspeer.wire.deflate import Deflate
 
@@ -28,8 +32,7 @@ if TYPE_CHECKING:
     from crosspeer.core.hooks import HooksLike
     from crosspeer.core.peer import Peer
     from crosspeer.core.request import Request
-    from crosspeer.core.session import Session
-    from crosspeer.core.sync import Sync
+    from crosspeer.core.sync import Journal, Outage, Sync
 
 logger = logging.getLogger("crosspeer")
 
@@ -48,6 +51,8 @@ class Hub:
             any it is the server's to say: on a loopback address it answers to `localhost` and the like alone.
         sync: relays publications to other hubs: the URL of a backend, as `redis://localhost`, or one made by
             `crosspeer.sync`.
+        outage: called when messages of other hubs may be missing, with what has happened: "lost", "back" or "gap". Tell
+            your peers there, by `deliver`.
         presence: topics whose subscribers may be known, by patterns: see `presence()`.
         history: topics to remember, by patterns as `chat/*`: see `Peer.subscribe`.
         compression: permessage-deflate for clients that offer it: True, or how in detail. `upgrade` has the last word
@@ -67,6 +72,7 @@ class Hub:
         origins: Origins = None,
         allowed_hosts: Hosts = None,
         sync: Sync | str | None = None,
+        outage: Callable[[Outage], None] | None = None,
         history: Mapping[str, History] | None = None,
         presence: Mapping[str, Presence] | None = None,
         compression: Deflate | bool = False,
@@ -85,6 +91,8 @@ class Hub:
         """How peers that come by `EventSource` are served, None if they are not."""
         self.peers = Namespaces()
         """Namespace to set of peers: a live, read-only view."""
+        self.violations: Final = Violations()
+        """How many peers were closed for breaking a rule or a bound: `violations.counts`, by close code."""
         most = self.limits.max_connections
         hosts, pages = host_check(allowed_hosts), origin_check(origins)
         self.gate: Final = Gate(self, hooks, resolve, namespace, hosts, pages, most)
@@ -97,6 +105,7 @@ class Hub:
         """The way to other hubs, None for a hub that is alone."""
         self.fanout = SessionFanout()
         """For peers whose transport has none of its own."""
+        self._outage = outage
         self._fanouts: list[Fanout] = [self.fanout]
         self._named: WeakValueDictionary[str, Peer] = WeakValueDictionary()
         """Peers that somebody knows the id of."""
@@ -217,6 +226,14 @@ class Hub:
 
     # For other hubs, by way of `sync`.
 
+    def interrupted(self, outage: Outage) -> None:
+        """Tell the application that messages of other hubs may be missing."""
+        if self._outage is not None:
+            try:
+                self._outage(outage)
+            except Exception as error:
+                logger.error("the outage callback failed", exc_info=error)
+
     def send_here(self, peer_id: str, item: Outgoing) -> bool:
         """Send to a peer of this hub. False: it is not here."""
         peer = self._named.get(peer_id)
@@ -248,7 +265,9 @@ class Hub:
             fanout.watch(self.sync.interest)
 
     def detach(self, fanout: Fanout) -> None:
-        self._fanouts.remove(fanout)
+        """Undo that. A second time does nothing."""
+        if fanout in self._fanouts:
+            self._fanouts.remove(fanout)
 
     @property
     def relays(self) -> bool:
@@ -275,6 +294,11 @@ class Hub:
     # What sessions and peers use.
 
     def _publish(self, topic: str, item: Outgoing, namespace: str | None, sender: Session | None) -> None:
+        journal = self._journal(topic)
+        if journal is not None:
+            # It comes back from the log, in the order that holds for all.
+            journal.publish(namespace, topic, item, sender)
+            return
         self._fan_out(topic, item, namespace, sender)
         self._relay(topic, item, namespace)
 
@@ -282,19 +306,37 @@ class Hub:
         """Go on with a subscription: replay what the peer has missed."""
         if is_new and self.attendance is not None and (attendee := self.attendance.join(peer, topic)) is not None:
             self._tell(peer.namespace, topic, attendee, present=True)
-        log = None if self.history is None else self.history.log(peer.namespace, topic)
-        if log is None or self.history is None:
+        if self.history is None or not self.history.keeps(topic):
             self.require_no(since, topic)
             return None
         position = since if isinstance(since, Position) else Position.parse(since)
-        missed = None if position is None else self.history.since(peer.namespace, topic, position)
+        if not is_new:
+            position = None
+        elif since is None:
+            position = positions_of(peer.request).get(topic)
+        journal = self._journal(topic)
+        if journal is not None:
+            return journal.subscribed(peer, topic, position, is_new)
+        log: Log | None = self.history.log(peer.namespace, topic)
+        assert log is not None
+        missed = None if position is None else log.since(position, self.history.clock())
+        return Recovery(self.replay(peer, missed, log.position))
+
+    def replay(self, peer: Peer, missed: list[Kept] | None, position: Position) -> Outcome:
+        """Send a peer what it has missed, if all of that is there and goes into its queue.
+
+        Args:
+            position: where it stands then.
+        """
+        assert self.history is not None
+        size = sum(item.size for item in missed or ())
         room = self.limits.max_queue_size - peer.buffered_amount
-        if missed is None or not is_new or sum(item.size for item in missed) > room:
+        if missed is None or size > room or not self.history.budget.take(size):
             # Half of it would be worse than nothing: the peer has to know that it missed something.
-            return Recovery(recovered=False, position=log.position, replayed=0)
+            return Outcome(recovered=False, position=position, replayed=0)
         for item in missed:
-            peer.send(item.data, compress=item.compress)
-        return Recovery(recovered=True, position=log.position, replayed=len(missed))
+            send_item(peer, item)
+        return Outcome(recovered=True, position=position, replayed=len(missed))
 
     def unsubscribed(self, peer: Peer, topic: str) -> None:
         """Go on with the end of a subscription."""
@@ -310,6 +352,12 @@ class Hub:
         if since is not None:
             raise ValueError(f"no history is kept of {topic!r}: Hub(history=...) names the topics that have one")
 
+    def _journal(self, topic: str) -> Journal | None:
+        """What keeps the log of a topic for all hubs; None: it has none, or each hub keeps its own."""
+        if self.history is None or self.sync is None or not self.history.keeps(topic):
+            return None
+        return self.sync.journal
+
     def _relay(self, topic: str, item: Outgoing, namespace: str | None) -> None:
         if self.sync is not None:
             try:
@@ -318,13 +366,15 @@ class Hub:
                 logger.error("a publication to %r was not relayed", topic, exc_info=error)
 
     def _fan_out(self, topic: str, item: Outgoing, namespace: str | None, sender: Session | None) -> None:
-        if self.history is not None and self.history.keeps(topic):
+        if self.history is not None and self.history.keeps(topic) and self._journal(topic) is None:
             spaces = self._spaces_of(topic) if namespace is None else (namespace,)
             for space in spaces:
-                kept = self.history.record(space, topic, item)
-                for fanout in self._fanouts:
-                    fanout.publish(topic, kept, space, sender)
+                self.fan_out(topic, self.history.record(space, topic, item), space, sender)
             return
+        self.fan_out(topic, item, namespace, sender)
+
+    def fan_out(self, topic: str, item: Outgoing, namespace: str | None, sender: Session | None) -> None:
+        """Send to the subscribers on this hub, as it is."""
         for fanout in self._fanouts:
             fanout.publish(topic, item, namespace, sender)
 
@@ -342,6 +392,15 @@ class Hub:
 
     def _peers_of(self, namespace: str) -> PeerSet:
         return self.peers.get(namespace) or PeerSet({})
+
+
+def send_item(peer: Peer, item: Outgoing) -> None:
+    """Send what is ready to be sent, and keeps what is known of it where the peer's transport can use it."""
+    session = peer._session
+    if not isinstance(session, Session):
+        peer.send(item.data, compress=item.compress)
+    elif not session.push(item):
+        session.overflow()
 
 
 def _matches(context: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

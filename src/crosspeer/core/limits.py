@@ -40,6 +40,10 @@ class Limits:
     max_connections: int | None = 65_536
     """Peers of one server, handshakes included. One more is refused with 503. None: no bound."""
 
+    max_memory: int | None = None
+    """Resident bytes of the process (read on Linux). Above them new peers are refused with 503, and our own server closes
+    those with the longest queues with 1013. None: no bound."""
+
     handshake_timeout: float = 10.0
     """From the accepted connection to the complete request, and again for `resolve` and `upgrade`."""
 
@@ -64,4 +68,4 @@ class Limits:
                 raise ValueError(f"{field.name} is a positive number, not {value!r}")
 
 
-_MAY_BE_NONE = ("max_connections", "ping_interval")
+_MAY_BE_NONE = ("max_connections", "max_memory", "ping_interval")

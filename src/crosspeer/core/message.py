@@ -9,7 +9,8 @@ import uuid
 from abc import ABCMeta
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
 
-from crosspeer.core.errors import MissingExtra
+from crosspeer.core.errors import InvalidMessage, MissingExtra
+from crosspeer.wire.nesting import MAX_DEPTH, nesting
 
 if TYPE_CHECKING:
     from crosspeer.core.peer import Peer
@@ -68,15 +69,18 @@ class Message(metaclass=ABCMeta):  # noqa: B024 - for `register`
         installed). NaN and Infinity are no JSON (RFC 8259).
 
         Raises:
-            ValueError: no JSON, nested too deeply, or not of the type.
+            InvalidMessage: no JSON, nested deeper than 64 brackets, or not of the type; it is a ValueError.
             MissingExtra: a type was given and neither msgspec nor pydantic is installed.
         """
         try:
-            if type is None:
-                return json.loads(self.data, parse_constant=_refuse_constant)
-            return _typed(self.bytes(), type)
-        except RecursionError:
-            raise ValueError("JSON is nested too deeply") from None
+            data = self.bytes()
+            if nesting(data) > MAX_DEPTH:
+                raise InvalidMessage(f"JSON with more than {MAX_DEPTH} brackets inside each other")
+            return json.loads(self.data, parse_constant=_refuse_constant) if type is None else _typed(data, type)
+        except InvalidMessage:
+            raise
+        except (ValueError, RecursionError) as error:
+            raise InvalidMessage(str(error)) from error
 
     def __str__(self) -> str:
         return self.text()

@@ -12,7 +12,8 @@ from crosspeer.wire.closing import CloseCode
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
-    from crosspeer.core.history import Position, Recovery
+    from crosspeer.core.history import Position
+    from crosspeer.core.recovery import Recovery
     from crosspeer.core.request import Request
     from crosspeer.core.session import ReadyState, Session
 
@@ -100,10 +101,11 @@ class Peer(metaclass=ABCMeta):  # noqa: B024 - for `register`
 
         Args:
             since: where the peer stood when it was here last, as a `Position` or its text, for a topic with history
-                (`Hub(history=)`): what it has missed is replayed first, all of it or nothing.
+                (`Hub(history=)`): what it has missed is replayed first, all of it or nothing. By default what its client
+                says by itself, as the browser module does.
 
         Returns:
-            Where it stands now and whether it was recovered; None for a topic without history.
+            Where it stands now and whether it was recovered: await it. None for a topic without history.
 
         Raises:
             LimitExceeded: too many topics, or too long a name.

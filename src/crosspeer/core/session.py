@@ -166,6 +166,8 @@ class Session:
         self.hub._leave(self)
         if self._verdict is not None and not details.was_clean:
             details = self._verdict
+        if not details.was_clean:
+            self.hub.violations.note(details, self.request.remote_address)
         self._happen(self.hooks.close, details)
 
     async def wait_closed(self) -> None:
@@ -188,6 +190,11 @@ class Session:
     def waiting(self) -> int:
         """How many events wait for the hook that runs."""
         return len(self._mailbox)
+
+    @property
+    def is_at_its_end(self) -> bool:
+        """Whether the peer is gone, and no hook waits behind the one that runs: that is its last."""
+        return self.state is ReadyState.CLOSED and not self._mailbox
 
     # What the application asks for.
 

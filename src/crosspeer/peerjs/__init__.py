@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         DataConnection,
         ErrorType,
         InvalidMessage,
+        MediaConnection,
         Peer,
         PeerError,
         PeerLimits,
@@ -37,33 +38,47 @@ if TYPE_CHECKING:
         Sending,
         Serializer,
     )
+    from crosspeer.peerjs.media.recording import Recording
+    from crosspeer.peerjs.media.stream import MediaStream
+    from crosspeer.peerjs.rtc.frames import AudioFrame, MediaError, VideoFrame
 
 __all__ = [
+    "AudioFrame",
     "Backoff",
     "BrokerLimits",
     "Client",
     "DataConnection",
     "ErrorType",
     "InvalidMessage",
+    "MediaConnection",
+    "MediaError",
+    "MediaStream",
     "Peer",
     "PeerError",
     "PeerLimits",
     "PeerServer",
     "PeerTimeout",
+    "Recording",
     "Sending",
     "Serializer",
     "Turn",
+    "VideoFrame",
     "binarypack",
 ]
 
-_BROKER: Final = frozenset({"BrokerLimits", "Client", "PeerServer", "Turn"})
+_HOMES: Final = {
+    **dict.fromkeys(("BrokerLimits", "Client", "PeerServer", "Turn"), "crosspeer.peerjs.broker"),
+    **dict.fromkeys(("AudioFrame", "MediaError", "VideoFrame"), "crosspeer.peerjs.rtc.frames"),
+    "MediaStream": "crosspeer.peerjs.media.stream",
+    "Recording": "crosspeer.peerjs.media.recording",
+}
+"""Where a part is, if it is not the client's."""
 
 
 def __getattr__(name: str) -> Any:
-    """Import a part when it is asked for: who runs a broker needs no WebRTC."""
+    """Import a part when it is asked for: who runs a broker needs no WebRTC, and who sends data no media."""
     if name == "binarypack":
         return import_module("crosspeer.peerjs.binarypack")
     if name in __all__:
-        home = "crosspeer.peerjs.broker" if name in _BROKER else "crosspeer.peerjs.client"
-        return getattr(import_module(home), name)
+        return getattr(import_module(_HOMES.get(name, "crosspeer.peerjs.client")), name)
     raise AttributeError(f"module 'crosspeer.peerjs' has no attribute {name!r}")

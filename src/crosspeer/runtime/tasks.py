@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
 logger = logging.getLogger("crosspeer")
+
+LAST_GRACE: Final = 0.5
+"""Seconds that a task has to end once it is cancelled for good."""
 
 
 class Tasks:
@@ -28,8 +31,9 @@ class Tasks:
         return task
 
     def cancel(self) -> None:
+        """Cancel all of them: see `cancel_begun`."""
         for task in tuple(self._tasks):
-            task.cancel()
+            cancel_begun(task)
 
     def __bool__(self) -> bool:
         """Whether one is running."""
@@ -61,3 +65,13 @@ class Tasks:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("a task of a connection failed", exc_info=error)
+
+
+def cancel_begun(task: asyncio.Task[None]) -> None:
+    """Cancel a task as soon as it has begun.
+
+    One that is cancelled before its first step never runs: what it was to await is lost, and so is its clean-up, as the
+    `close` hook of a peer whose other hook was about to be awaited.
+    """
+    # The first step of a task that was started just now is in the loop's queue already.
+    task.get_loop().call_soon(task.cancel)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
+
+    from crosspeer.core.limits import Limits
 
 
 class Ticks:
@@ -33,3 +36,13 @@ class Ticks:
         self._wait()
         if self._loop.time() - due <= self._pause:
             self._look()
+
+
+def early(limits: Limits, pause: float) -> Limits:
+    """Limits whose pings are due two looks earlier, with a look every `pause` seconds.
+
+    A ping may be late by one look and a missing pong found out late by another, and a peer that is gone is nevertheless
+    known to be gone within `ping_interval` and `ping_timeout` together.
+    """
+    interval = limits.ping_interval
+    return limits if interval is None else replace(limits, ping_interval=interval - 2 * pause)

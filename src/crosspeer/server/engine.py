@@ -48,8 +48,15 @@ class Engine(Protocol):
 
     def stop_listening(self) -> None: ...
 
-    async def stop(self) -> None:
-        """Drop whatever is left. The server has closed its peers politely before."""
+    async def finish(self) -> None:
+        """Wait for the hooks that run, those of peers that are gone already included."""
+        ...
+
+    async def stop(self, within: float) -> None:
+        """Drop whatever is left and cancel its hooks; each peer's `close` hook has some seconds to end.
+
+        The server has closed its peers politely before. A second time does nothing but to cancel what still runs.
+        """
         ...
 
     def handshake(self, scope: Scope, socket: asyncio.Transport, early: bytes) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from crosspeer.server.engine import Engine
 
 _LATE: Final = Refusal(408, [], b"")
+_FULL: Final = Refusal(503, [(b"retry-after", b"1")], b"")
 
 
 class HTTPProtocol(H11Protocol):
@@ -49,6 +50,8 @@ class HTTPProtocol(H11Protocol):
         self._engine = engine
         self._deadline: asyncio.TimerHandle | None = None
         self._is_refused = False
+        self.turned_away = False
+        """There is no room for another connection: all that it gets is 503."""
         self._application = self.app
         self.app = self._serve
         self._at_shutdown: Callable[[], None] | None = None
@@ -80,7 +83,10 @@ class HTTPProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._await_request()
+        if self.turned_away:
+            self._refuse(_FULL)
+        else:
+            self._await_request()
 
     def data_received(self, data: bytes) -> None:
         if self._is_refused:

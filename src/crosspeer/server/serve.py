@@ -10,6 +10,7 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
+from crosspeer.server.logs import PatientHandler
 from crosspeer.server.server import Server
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def serve(
         ValueError: one of `allowed_hosts` is no host.
     """
     if not logging.getLogger().handlers and not logger.handlers:
-        logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
+        logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s", handlers=[PatientHandler()])
     server = Server(
         target,
         http=http,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import ipaddress
 import logging
@@ -16,9 +17,13 @@ from crosspeer.adapters.asgi import Adapter
 from crosspeer.core.hosts import LOOPBACK, HostNames, Hosts, ServedHosts
 from crosspeer.core.limits import Limits
 from crosspeer.runtime.drain import drain
+from crosspeer.runtime.tasks import LAST_GRACE
 from crosspeer.server.engine import Engine, chosen, make_engine
 from crosspeer.server.http import HTTPProtocol
+from crosspeer.server.listening import Listener
+from crosspeer.server.pressure import Pressure
 from crosspeer.server.target import Target, application
+from crosspeer.server.watchdog import Watchdog
 from crosspeer.server.websocket import WebSocketProtocol
 
 if TYPE_CHECKING:
@@ -37,7 +42,8 @@ UNSENT: Final = 128 * 1024
 """Bytes that the system takes from us before it has sent the ones before."""
 _DRAIN_SHARE: Final = 0.7
 """The peers' part of the time for a shutdown. The rest is for requests that are still being answered."""
-_LAST_GRACE: Final = 0.5
+_CLOSE_SHARE: Final = 0.15
+"""The part for the `close` hooks of peers that had to be dropped after that."""
 
 
 class Server:
@@ -94,6 +100,8 @@ class Server:
         self._socket = sock
         self._server: uvicorn.Server | None = None
         self._ticks: asyncio.Task[None] | None = None
+        self._watchdog: Watchdog | None = None
+        self._pressure: Pressure | None = None
 
     @property
     def url(self) -> str:
@@ -149,18 +157,23 @@ class Server:
         if engine is not None and engine.listens:
             engine.listen(self._socket)
         else:
-            server.servers.append(await self._listen(server, self._socket))
+            self._listen(server, self._socket)
         self._engine = engine
         self._server = server
         self._ticks = asyncio.create_task(server.main_loop())
+        self._watchdog = Watchdog()
+        if self.hub is not None and self.hub.limits.max_memory is not None:
+            self._pressure = Pressure(self.hub, self.hub.limits.max_memory)
 
     async def stop(self) -> None:
-        """Stop accepting, close peers with 1012 in batches, let requests end, and be gone within the deadline."""
+        """Stop accepting, close peers with 1012 in batches, let requests end, and be gone within the deadline.
+
+        Cancelling it drops everything at once.
+        """
         server, self._server = self._server, None
         if server is None:
             return
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._shutdown_timeout
+        deadline = asyncio.get_running_loop().time() + self._shutdown_timeout
         for listener in server.servers:
             listener.close()
         if self._engine is not None:
@@ -168,23 +181,24 @@ class Server:
         if self._socket is not None:
             # The engine worked on a duplicate: whoever comes now is to be turned away by the system.
             self._socket.close()
-        try:
-            async with asyncio.timeout_at(deadline):
-                if self.hub is not None:
-                    await _empty(self.hub, self._shutdown_timeout * _DRAIN_SHARE)
-                if self._engine is not None:
-                    await self._engine.stop()
-                server.config.timeout_graceful_shutdown = max(1, int(deadline - loop.time() - 1))
-                await server.shutdown(sockets=[self._socket] if self._socket else None)
-        except TimeoutError:
-            logger.warning("not everything ended within %g s of the shutdown", self._shutdown_timeout)
-            await _drop_everything(server)
-            if self._engine is not None:
-                await self._engine.stop()
-        finally:
-            server.should_exit = True
-            if self._ticks is not None:
-                await self._ticks
+        with contextlib.nullcontext() if self.hub is None else self.hub.gate.refusing():
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._end_politely(server, deadline)
+            except TimeoutError:
+                logger.warning("not everything ended within %g s of the shutdown", self._shutdown_timeout)
+                await self._end_now(server)
+            except asyncio.CancelledError:
+                await self._end_now(server)
+                raise
+            finally:
+                server.should_exit = True
+                if self._pressure is not None:
+                    self._pressure.stop()
+                if self._watchdog is not None:
+                    self._watchdog.stop()
+                if self._ticks is not None:
+                    await self._ticks
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -194,6 +208,23 @@ class Server:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
+
+    async def _end_politely(self, server: uvicorn.Server, deadline: float) -> None:
+        within = self._shutdown_timeout
+        if self.hub is not None:
+            await _empty(self.hub, self._engine, within * _DRAIN_SHARE)
+        if self._engine is not None:
+            await self._engine.stop(within * _CLOSE_SHARE)
+        if self.hub is not None and self.hub.sync is not None:
+            # The last words of the last hook are relayed.
+            await self.hub.sync.close()
+        server.config.timeout_graceful_shutdown = max(1, int(deadline - asyncio.get_running_loop().time() - 1))
+        await server.shutdown(sockets=[self._socket] if self._socket else None)
+
+    async def _end_now(self, server: uvicorn.Server) -> None:
+        await _drop_everything(server)
+        if self._engine is not None:
+            await self._engine.stop(0)
 
     @property
     def _limits(self) -> Limits:
@@ -216,16 +247,12 @@ class Server:
         )
         return engine
 
-    async def _listen(self, server: uvicorn.Server, listener: socket.socket) -> asyncio.Server:
+    def _listen(self, server: uvicorn.Server, listener: socket.socket) -> None:
         """Accept connections on asyncio. Whoever does not get on with TLS has a handshake's time for it."""
-        tls = server.config.ssl
-        return await asyncio.get_running_loop().create_server(
-            functools.partial(_http_protocol, server),
-            sock=listener,
-            ssl=tls,
-            ssl_handshake_timeout=None if tls is None else self._limits.handshake_timeout,
-            backlog=BACKLOG,
-        )
+        factory = functools.partial(_http_protocol, server)
+        # uvicorn closes it, and waits for that.
+        servers: list[Any] = server.servers
+        servers.append(Listener(listener, factory, server.config.ssl, self._limits.handshake_timeout))
 
     def _config(self) -> uvicorn.Config:
         certfile, keyfile = (None if path is None else os.fspath(path) for path in self._certificate)
@@ -268,10 +295,12 @@ def is_loopback(listener: socket.socket) -> bool:
     return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
-def _http_protocol(server: uvicorn.Server) -> asyncio.Protocol:
+def _http_protocol(server: uvicorn.Server, *, turned_away: bool = False) -> asyncio.Protocol:
     config, state = server.config, server.server_state
     protocol: Any = config.http_protocol_class
-    made: asyncio.Protocol = protocol(config=config, server_state=state, app_state=server.lifespan.state)
+    lifespan = server.lifespan.state
+    made: HTTPProtocol = protocol(config=config, server_state=state, app_state=lifespan)
+    made.turned_away = turned_away
     return made
 
 
@@ -289,11 +318,14 @@ def _keep_little_unsent(listener: socket.socket) -> None:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
 
 
-async def _empty(hub: Hub, within: float) -> None:
-    """Let the peers go, and leave the fleet when their last words were relayed."""
+async def _empty(hub: Hub, engine: Engine | None, within: float) -> None:
+    """Let the peers go, and the last hooks of those end that had gone before."""
+    end = asyncio.get_running_loop().time() + within
     await drain(hub, within=within)
-    if hub.sync is not None:
-        await hub.sync.close()
+    if engine is not None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(end):
+                await engine.finish()
 
 
 async def _drop_everything(server: uvicorn.Server) -> None:
@@ -301,8 +333,11 @@ async def _drop_everything(server: uvicorn.Server) -> None:
     tasks = set(server.server_state.tasks)
     for task in tasks:
         task.cancel()
+    listeners: list[Any] = server.servers
+    for listener in listeners:
+        listener.abort()
     for connection in tuple(server.server_state.connections):
         transport: Any = connection.transport
         transport.abort()
     if tasks:
-        await asyncio.wait(tasks, timeout=_LAST_GRACE)
+        await asyncio.wait(tasks, timeout=LAST_GRACE)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from crosspeer.sync.memory import MemoryBackend
@@ -13,7 +14,10 @@ from crosspeer.sync.relay import Counts, Relay
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Backend", "Counts", "Relay", "connect", "open_backend"]
+__all__ = ["KEY_VARIABLE", "Backend", "Counts", "Relay", "connect", "open_backend"]
+
+KEY_VARIABLE: Final = "CROSSPEER_SYNC_KEY"
+"""The environment variable with the key of the fleet, where the program names none."""
 
 # A client library is imported when its backend is asked for.
 _BACKENDS = {
@@ -28,19 +32,26 @@ _BACKENDS = {
 }
 
 
-def connect(url: str, *, prefix: str = "crosspeer", crossws: str | None = None) -> Relay:
+def connect(
+    url: str, *, prefix: str = "crosspeer", crossws: str | None = None, key: str | bytes | None = None
+) -> Relay:
     """A sync for `Hub(sync=...)` over the backend that a URL names. It connects when the hub needs it.
 
     Args:
         url: `redis://`, `nats://`, `postgres://`, `local:///path.sock` for the workers of one machine, or `memory://`.
         prefix: names the fleet: hubs with another one on the same server hear nothing of each other.
         crossws: the channel of a fleet that crossws nodes are part of.
+        key: a secret that all nodes of the fleet have, by default that of the environment in `CROSSPEER_SYNC_KEY`. What
+            is not sealed with it is refused.
 
     Raises:
-        ValueError: nothing is known by that scheme.
+        ValueError: nothing is known by that scheme, or the key is too short.
         MissingExtra: its client library is not installed.
     """
-    return Relay(open_backend(url), prefix=prefix, crossws=crossws)
+    if key is None and crossws is None:
+        key = os.environ.get(KEY_VARIABLE) or None
+    secret = key.encode() if isinstance(key, str) else key
+    return Relay(open_backend(url), prefix=prefix, crossws=crossws, key=secret)
 
 
 def open_backend(url: str) -> Backend:

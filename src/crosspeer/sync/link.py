@@ -9,7 +9,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from crosspeer.sync.port import Backend, Receive
 
@@ -35,16 +35,26 @@ class Link:
     Args:
         receive: what comes in.
         changed: called with True when the connection stands, with False when it is lost.
+        beside: runs for as long as it stands. What it raises ends the connection.
     """
 
-    def __init__(self, backend: Backend, receive: Receive, changed: Callable[[bool], None]) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        receive: Receive,
+        changed: Callable[[bool], None],
+        beside: Callable[[Link], Awaitable[None]] | None = None,
+    ) -> None:
         self._backend = backend
         self._receive = receive
         self._changed = changed
+        self._beside = beside
         self._wanted: dict[str, None] = {}
         self._held: set[str] = set()
+        self._adjusted = asyncio.Event()
         self._waiting: deque[tuple[str, bytes]] = deque()
         self._bytes = 0
+        self._first: tuple[str, bytes] | None = None
         self._work = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -94,6 +104,13 @@ class Link:
         self._wanted.pop(channel, None)
         self._wake()
 
+    async def subscribed(self, channels: Iterable[str]) -> None:
+        """Wait until the backplane has taken the subscriptions to these, as far as they are still wanted."""
+        channels = list(channels)
+        while any(channel in self._wanted and channel not in self._held for channel in channels):
+            await self._adjusted.wait()
+        await self._backend.check()
+
     def publish(self, channel: str, data: bytes) -> None:
         """Queue a publication. Never waits."""
         self._waiting.append((channel, data))
@@ -102,6 +119,11 @@ class Link:
             _, oldest = self._waiting.popleft()
             self._bytes -= len(oldest)
             self.lost += 1
+        self._wake()
+
+    def publish_first(self, channel: str, data: bytes) -> None:
+        """Publish before all that waits. There is one such place: what waits in it is replaced."""
+        self._first = (channel, data)
         self._wake()
 
     # Inside.
@@ -162,6 +184,8 @@ class Link:
             group.create_task(self._listen())
             group.create_task(self._pump())
             group.create_task(self._watch())
+            if self._beside is not None:
+                group.create_task(_forever(self._beside(self)))
 
     async def _listen(self) -> None:
         await self._backend.listen()
@@ -179,9 +203,12 @@ class Link:
             self._work.clear()
             async with asyncio.timeout(WRITE_WITHIN):
                 await self._adjust()
-            while self._waiting:
+            while self._waiting or self._first:
                 batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
                 self._bytes -= sum(len(data) for _, data in batch)
+                if self._first is not None:
+                    batch.insert(0, self._first)
+                    self._first = None
                 # What fails in here may or may not have arrived: it is not sent twice.
                 async with asyncio.timeout(WRITE_WITHIN):
                     await self._backend.publish(batch)
@@ -193,10 +220,16 @@ class Link:
         if new:
             await self._backend.subscribe(new)
             self._held.update(new)
+            self._adjusted.set()
+            self._adjusted = asyncio.Event()
         old = [channel for channel in self._held if channel not in self._wanted]
         if old:
             self._held.difference_update(old)
             await self._backend.unsubscribe(old)
+
+
+async def _forever(work: Awaitable[None]) -> None:
+    await work
 
 
 def _root(error: BaseException) -> str:

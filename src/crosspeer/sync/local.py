@@ -14,17 +14,25 @@ import struct
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
+from crosspeer.sync.logs import LogStore
+from crosspeer.sync.records import decode_append, decode_ask, decode_page, encode_append, encode_ask, encode_page
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from crosspeer.sync.port import Receive
+    from crosspeer.sync.port import Append, Ask, LogName, Page, Receive
 
 PUBLISH: Final = 1
 SUBSCRIBE: Final = 2
 UNSUBSCRIBE: Final = 3
 CHECK: Final = 4
+APPEND: Final = 5
+READ: Final = 6
+PAGE: Final = 7
+RENEW: Final = 8
 
 MAX_MESSAGE: Final = 8 * 1024 * 1024
+MAX_PAGE: Final = MAX_MESSAGE - 64 * 1024
 MAX_BEHIND: Final = 16 * 1024 * 1024
 """Bytes that wait for one worker. Beyond them it is cut off: it connects again, and knows that it missed something."""
 
@@ -54,9 +62,10 @@ async def read(reader: asyncio.StreamReader) -> tuple[int, str, bytes]:
 
 
 class Exchange:
-    """What listens: it hands on each message to those that have subscribed to its channel."""
+    """What listens: it hands on each message to those that have subscribed to its channel, and keeps the logs."""
 
     def __init__(self) -> None:
+        self._logs = LogStore()
         self._channels: dict[str, dict[asyncio.StreamWriter, None]] = {}
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
@@ -87,13 +96,25 @@ class Exchange:
                     self._leave(channel, writer)
                 elif kind == CHECK:
                     writer.write(encode(CHECK, channel))
-        except (ConnectionError, asyncio.IncompleteReadError):
+                elif kind == APPEND:
+                    self._publish(channel, self._logs.append(decode_append(channel, data)))
+                elif kind == READ:
+                    question, ask = decode_ask(channel, data)
+                    writer.write(encode(PAGE, str(question), encode_page(self._logs.read(ask), MAX_PAGE)))
+                elif kind == RENEW:
+                    self._publish(channel, self._logs.renew(channel, data.decode()))
+        except (ConnectionError, asyncio.IncompleteReadError, ValueError):
+            # Also a worker that says what means nothing: it begins again.
             pass
         finally:
             for channel in held:
                 self._leave(channel, writer)
             self._writers.discard(writer)
             writer.transport.abort()
+
+    def _publish(self, channel: str, stamped: bytes | None) -> None:
+        if stamped is not None:
+            self._hand_on(channel, encode(PUBLISH, channel, stamped))
 
     def _hand_on(self, channel: str, message: bytes) -> None:
         for writer in tuple(self._channels.get(channel, ())):
@@ -122,7 +143,7 @@ class LocalBackend:
         self._receive: Receive | None = None
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
-        self._answers: dict[str, asyncio.Event] = {}
+        self._answers: dict[str, asyncio.Future[bytes]] = {}
         self._asked = 0
 
     async def open(self, receive: Receive) -> None:
@@ -147,18 +168,35 @@ class LocalBackend:
             kind, channel, data = await read(self._reader)
             if kind == PUBLISH and self._receive is not None:
                 self._receive(channel, data)
-            elif kind == CHECK and channel in self._answers:
-                self._answers[channel].set()
+            elif kind in (CHECK, PAGE) and (waiting := self._answers.get(channel)) is not None and not waiting.done():
+                waiting.set_result(data)
 
     async def check(self) -> None:
-        self._asked += 1
-        name = str(self._asked)
-        self._answers[name] = asyncio.Event()
+        name, answer = self._expect()
         try:
             await self._write(encode(CHECK, name))
-            await self._answers[name].wait()
+            await answer
         finally:
             del self._answers[name]
+
+    async def append(self, batch: Sequence[Append]) -> None:
+        await self._write(b"".join(encode(APPEND, new.log.channel, encode_append(new)) for new in batch))
+        await self.check()
+
+    async def read(self, asks: Sequence[Ask]) -> list[Page | None]:
+        answers = [self._expect() for _ in asks]
+        try:
+            questions = zip(asks, answers, strict=True)
+            await self._write(
+                b"".join(encode(READ, ask.log.channel, encode_ask(int(name), ask)) for ask, (name, _) in questions)
+            )
+            return [decode_page(await answer) for _, answer in answers]
+        finally:
+            for name, _ in answers:
+                del self._answers[name]
+
+    async def renew(self, log: LogName, epoch: str) -> None:
+        await self._write(encode(RENEW, log.channel, epoch.encode()))
 
     async def close(self) -> None:
         writer, self._writer = self._writer, None
@@ -171,6 +209,13 @@ class LocalBackend:
             # With the file goes the lock; the next one may be first.
             self._lock.close()
             self._lock = None
+
+    def _expect(self) -> tuple[str, asyncio.Future[bytes]]:
+        """The name of a question, and what its answer will be."""
+        self._asked += 1
+        name = str(self._asked)
+        answer = self._answers[name] = asyncio.get_running_loop().create_future()
+        return name, answer
 
     def _lock_path(self) -> bool:
         """Be the one that listens, if nobody is. The lock decides between two, and does not outlive its process."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 ANNOUNCE_EVERY: Final = 4.0
-GONE_AFTER: Final = 13.0
-"""Seconds of silence: with the time to the next announcement a ghost is gone within 15."""
+GONE_AFTER: Final = 11.0
+"""Seconds of silence. Each node looks when it announces itself: with the time to that, a ghost is gone within 15."""
 MAX_NODES: Final = 10_000
 
 
@@ -43,6 +43,9 @@ class Members:
         for node in gone:
             del self._members[node]
         return gone
+
+    def __contains__(self, node: object) -> bool:
+        return node in self._members
 
     def all(self) -> list[bytes]:
         return list(self._members)

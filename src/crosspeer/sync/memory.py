@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from crosspeer.sync.logs import LogStore
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from crosspeer.sync.port import Receive
+    from crosspeer.sync.port import Append, Ask, LogName, Page, Receive
 
 
 class Bus:
@@ -16,6 +18,7 @@ class Bus:
 
     def __init__(self) -> None:
         self.members: dict[MemoryBackend, None] = {}
+        self.logs = LogStore()
 
     def publish(self, channel: str, data: bytes) -> None:
         for member in tuple(self.members):
@@ -56,6 +59,22 @@ class MemoryBackend:
         if self._bus is not None:
             for channel, data in batch:
                 self._bus.publish(channel, data)
+
+    async def append(self, batch: Sequence[Append]) -> None:
+        if self._bus is not None:
+            for new in batch:
+                stamped = self._bus.logs.append(new)
+                if stamped is not None:
+                    self._bus.publish(new.log.channel, stamped)
+
+    async def read(self, asks: Sequence[Ask]) -> list[Page | None]:
+        return [None if self._bus is None else self._bus.logs.read(ask) for ask in asks]
+
+    async def renew(self, log: LogName, epoch: str) -> None:
+        if self._bus is not None:
+            told = self._bus.logs.renew(log.channel, epoch)
+            if told is not None:
+                self._bus.publish(log.channel, told)
 
     async def listen(self) -> None:
         await asyncio.get_running_loop().create_future()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from crosspeer.core.history import History
 
 Receive = Callable[[str, bytes], None]
 """Takes the channel and the bytes of what another node, or this one, has published."""
@@ -43,4 +46,71 @@ class Backend(Protocol):
 
     async def close(self) -> None:
         """Disconnect. Also when `open` has failed, and more than once."""
+        ...
+
+
+class LogName(NamedTuple):
+    """Which log."""
+
+    channel: str
+    """What it stamps and publishes its messages on. `LOG_MARK` is in it."""
+    pattern: str
+    """Of the topics that share these bounds."""
+    kept: History
+
+
+class Append(NamedTuple):
+    """A message for a log."""
+
+    log: LogName
+    sender: str
+    """Whose number it is: letters, digits and dashes."""
+    number: int
+    """Greater than those that this sender had for this log before. Another time it is the same message, and ignored."""
+    data: bytes
+
+
+class Ask(NamedTuple):
+    """A question for what came after an offset, or (None) only for where the log stands."""
+
+    log: LogName
+    after: int | None
+
+
+class Page(NamedTuple):
+    """What a log has."""
+
+    epoch: str
+    head: int
+    """The offset of its last message."""
+    floor: int
+    """All that came after this offset is here. Greater than what was asked for: the log has no more."""
+    entries: list[tuple[int, bytes]]
+    """Offsets and messages, in order."""
+
+
+LOG_MARK: Final = ":log:"
+
+
+@runtime_checkable
+class Logs(Protocol):
+    """What a backend can do beside that keeps logs. Each offset is given once in an epoch, in the order of the log.
+
+    What is appended is published on the channel of the log, stamped (`wire.logged`), to all that are subscribed to it.
+    """
+
+    async def append(self, batch: Sequence[Append]) -> None:
+        """Append messages, those of one log in order. When this has returned the log has them."""
+        ...
+
+    async def read(self, asks: Sequence[Ask]) -> list[Page | None]:
+        """Read logs. Of what `check` has seen subscribed, nothing falls between a page and what is received.
+
+        Returns:
+            None for a log that cannot be read.
+        """
+        ...
+
+    async def renew(self, log: LogName, epoch: str) -> None:
+        """Begin a log anew, if this is still its epoch: it has lost messages that were delivered."""
         ...

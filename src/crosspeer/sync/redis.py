@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 from crosspeer.sync.extras import extra
+from crosspeer.sync.redis_logs import RedisLogs
 
 with extra("redis"):
     from redis.asyncio import Redis
@@ -17,7 +18,7 @@ with extra("redis"):
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from crosspeer.sync.port import Receive
+    from crosspeer.sync.port import Append, Ask, LogName, Page, Receive
 
 CONNECT_WITHIN = 3.0
 
@@ -36,14 +37,19 @@ class RedisBackend:
     def __init__(self, url: str, *, sharded: bool = False) -> None:
         self._url = url
         self._sharded = sharded
+        self._command = "SPUBLISH" if sharded else "PUBLISH"
         self._client: Any = None
+        self._logs: RedisLogs | None = None
+        """Their scripts are loaded when the first log is asked for."""
         self._pubsub: Any = None
         self._receive: Receive | None = None
         self._pong = asyncio.Event()
+        self._checking = asyncio.Lock()
         self._subscribed = asyncio.Event()
 
     async def open(self, receive: Receive) -> None:
         self._receive = receive
+        self._checking = asyncio.Lock()
         # The link tries again, and tells of it: retries in here would hide an outage.
         options = {
             "retry": Retry(NoBackoff(), 0),
@@ -63,11 +69,19 @@ class RedisBackend:
         await (self._pubsub.sunsubscribe if self._sharded else self._pubsub.unsubscribe)(*channels)
 
     async def publish(self, batch: Sequence[tuple[str, bytes]]) -> None:
-        command = "SPUBLISH" if self._sharded else "PUBLISH"
         async with self._client.pipeline(transaction=False) as pipeline:
             for channel, data in batch:
-                pipeline.execute_command(command, channel, data)
+                pipeline.execute_command(self._command, channel, data)
             await pipeline.execute()
+
+    async def append(self, batch: Sequence[Append]) -> None:
+        await (await self._loaded()).append(batch)
+
+    async def read(self, asks: Sequence[Ask]) -> list[Page | None]:
+        return await (await self._loaded()).read(asks)
+
+    async def renew(self, log: LogName, epoch: str) -> None:
+        await (await self._loaded()).renew(log, epoch)
 
     async def listen(self) -> None:
         # Before its first subscription there is nothing that one could read from.
@@ -82,14 +96,17 @@ class RedisBackend:
                 self._pong.set()
 
     async def check(self) -> None:
-        if self._subscribed.is_set():
-            self._pong.clear()
-            await self._pubsub.ping()
-            await self._pong.wait()
-        await self._client.ping()
+        # One at a time: the pong has to be the one to our ping.
+        async with self._checking:
+            if self._subscribed.is_set():
+                self._pong.clear()
+                await self._pubsub.ping()
+                await self._pong.wait()
+            await self._client.ping()
 
     async def close(self) -> None:
         client, pubsub, self._client, self._pubsub = self._client, self._pubsub, None, None
+        self._logs = None
         self._subscribed.clear()
         try:
             if pubsub is not None:
@@ -97,6 +114,14 @@ class RedisBackend:
         finally:
             if client is not None:
                 await client.aclose()
+
+
+    async def _loaded(self) -> RedisLogs:
+        if self._logs is None:
+            logs = RedisLogs(self._client, self._command)
+            await logs.load()
+            self._logs = logs
+        return self._logs
 
 
 def _client(url: str, options: dict[str, Any]) -> Any:

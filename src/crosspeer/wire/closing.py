@@ -24,6 +24,8 @@ class CloseCode(IntEnum):
     TRY_LATER = 1013
     DISCONNECTED = 4500
     """By the application's `Hub.disconnect`. From 4500 on a client is not to come back."""
+    TOO_MUCH = 4505
+    """By the default `error` hook: the peer wanted more topics, or a longer name, than `Limits` allows."""
 
 
 _SENDABLE = frozenset(range(1000, 1015)) - {1004, 1005, 1006}

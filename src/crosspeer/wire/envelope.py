@@ -9,12 +9,17 @@ made of it but strings, bytes and JSON values.
     publication = flags namespace_length(2) topic_length(2) data_length(4) namespace topic data
 
 Numbers are big-endian. A publication for all namespaces has the flag `EVERYWHERE` and no namespace.
+
+A fleet with a key takes sealed envelopes only, and each for the channel that it was sealed for:
+
+    sealed    = "xs" version tag(32) envelope    where tag = HMAC-SHA-256(key, channel NUL envelope)
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import hmac
 import json
 import struct
 from dataclasses import dataclass
@@ -34,6 +39,11 @@ EVERYWHERE: Final = 0x02
 MAX_NAMESPACE: Final = 4096
 MAX_TOPIC: Final = 1024
 MAX_NOTE: Final = 256 * 1024
+MIN_KEY: Final = 16
+"""Bytes of a key: what is shorter may be guessed."""
+
+_SEAL: Final = b"xs" + bytes((VERSION,))
+_TAG: Final = 32
 
 _HEAD: Final = struct.Struct("!2sBB16s")
 _ENTRY: Final = struct.Struct("!BHHI")
@@ -86,6 +96,27 @@ def encode(node: bytes, entries: Iterable[bytes]) -> bytes:
 def encode_note(node: bytes, note: Any) -> bytes:
     """An envelope of a note: a JSON value."""
     return _HEAD.pack(MAGIC, VERSION, NOTE, node) + json.dumps(note, separators=(",", ":"), allow_nan=False).encode()
+
+
+def seal(key: bytes, channel: str, envelope: bytes) -> bytes:
+    """An envelope that who has the key can know to be from one who has it, and meant for this channel."""
+    return _SEAL + _tag(key, channel, envelope) + envelope
+
+
+def unseal(key: bytes, channel: str, data: bytes) -> bytes:
+    """The envelope in a sealed one.
+
+    Raises:
+        EnvelopeError: it is not sealed, with another key, or for another channel.
+    """
+    tag, envelope = data[len(_SEAL) : len(_SEAL) + _TAG], data[len(_SEAL) + _TAG :]
+    if not data.startswith(_SEAL) or not hmac.compare_digest(tag, _tag(key, channel, envelope)):
+        raise EnvelopeError("not sealed with the key of this fleet")
+    return envelope
+
+
+def _tag(key: bytes, channel: str, envelope: bytes) -> bytes:
+    return hmac.digest(key, channel.encode() + b"\0" + envelope, "sha256")
 
 
 def decode(data: bytes, max_message_size: int) -> Envelope:

@@ -64,7 +64,7 @@ def parse(data: str | bytes) -> Signal:
         if head is not None:
             # The form in which `peerjs` writes: its payload stands between, and need not be written anew.
             start = head.end()
-            payload, end = _scan(text, start)
+            payload, end = scan(text, start)
             tail = _TAIL.fullmatch(text, end)
             if tail is not None:
                 kind, dst = head[1], tail[1]
@@ -107,7 +107,7 @@ def leave_text(gone: str, to: str) -> str:
 
 
 def _parse_any(text: str) -> Signal:
-    body, end = _scan(text, 0)
+    body, end = scan(text, 0)
     if end != len(text):
         raise BadMessage("more than one JSON value")
     if not isinstance(body, dict):
@@ -130,5 +130,6 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 _decoder: Final[Any] = json.JSONDecoder(parse_constant=_refuse_constant)
-_scan: Final = _decoder.scan_once
+scan: Final = _decoder.scan_once
+"""Reads one JSON value at a place of a text: the value, and where it ends."""
 _write: Final = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode

@@ -13,6 +13,8 @@ from typing import Final
 MAX_SIZE: Final = 64 * 1024
 MAX_SECTIONS: Final = 32
 MAX_LINES: Final = 2000
+MAX_TRACKS: Final = 8
+"""Of sound and pictures, in one call: an engine may keep a thread for each."""
 MAX_CANDIDATES: Final = 200
 """Of one description, and of all that come after it."""
 MAX_CANDIDATE_SIZE: Final = 1024
@@ -20,6 +22,7 @@ DEFAULT_MESSAGE_SIZE: Final = 65536
 """RFC 8841 section 6.1: the largest message of a side that names no size."""
 
 _MESSAGE_SIZE: Final = re.compile(r"^a=max-message-size:(\d{1,18})\s*$", re.MULTILINE)
+_TRACK: Final = re.compile(r"^m=(audio|video) ", re.MULTILINE)
 _CANDIDATE: Final = "a=candidate:"
 
 
@@ -42,6 +45,26 @@ def check_description(sdp: str) -> None:
         raise ValueError(f"the SDP has more than {MAX_CANDIDATES} candidates")
     for candidate in candidates:
         check_candidate(candidate)
+
+
+def check_tracks(sdp: str, kind: str) -> None:
+    """Look whether a description is one of a connection of this kind, which is `data` or `media`.
+
+    Raises:
+        ValueError: it has sound or pictures for who wants data, or none for who wants them, or far too many.
+    """
+    count = len(tracks(sdp))
+    if kind == "data" and count:
+        raise ValueError("the SDP of a data connection has audio or video")
+    if kind == "media" and not count:
+        raise ValueError("the SDP of a call has no audio and no video")
+    if count > MAX_TRACKS:
+        raise ValueError(f"the SDP has more than {MAX_TRACKS} tracks")
+
+
+def tracks(sdp: str) -> list[str]:
+    """What a description has places for: `audio` or `video`, once for each track."""
+    return _TRACK.findall(sdp)
 
 
 def check_candidate(candidate: str) -> None:

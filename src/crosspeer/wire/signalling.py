@@ -11,10 +11,12 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
-from crosspeer.wire.peerjs import ANSWER, CANDIDATE, OFFER, BadMessage
+from crosspeer.wire.peerjs import ANSWER, CANDIDATE, EXPIRE, OFFER, BadMessage
 
 INVALID_KEY: Final = "INVALID-KEY"
 """No broker of today sends it; clients still understand it."""
+HANG_UP: Final = "hangUp"
+"""A key of our own."""
 MAX_CONNECTION_ID: Final = 256
 MAX_LABEL: Final = 1024
 
@@ -129,6 +131,29 @@ def answer_text(dst: str, kind: str, connection_id: str, sdp: str) -> str:
 def candidate_text(dst: str, kind: str, connection_id: str, candidate: dict[str, Any]) -> str:
     """Write a CANDIDATE."""
     return _write(CANDIDATE, dst, {"candidate": candidate, "type": kind, "connectionId": connection_id})
+
+
+def refusal_text(dst: str, connection_id: str) -> str:
+    """Write what tells a caller that the call is not taken.
+
+    PeerJS has nothing for it. It takes this for the broker's word that nobody came for its offer: a peer-unavailable.
+    """
+    return _write(EXPIRE, dst, {"connectionId": connection_id})
+
+
+def hang_up_text(dst: str, connection_id: str) -> str:
+    """Write what tells the other side of a call that it is over before they have reached each other.
+
+    PeerJS has nothing for it. To PeerJS this is the end of the candidates of a call, which it keeps until it answers.
+    """
+    candidate = {"candidate": "", "sdpMid": "0", "sdpMLineIndex": 0}
+    payload = {"candidate": candidate, "type": "media", "connectionId": connection_id, HANG_UP: True}
+    return _write(CANDIDATE, dst, payload)
+
+
+def is_hang_up(message: Message) -> bool:
+    """Whether a CANDIDATE is one of `hang_up_text`."""
+    return message.payload.get(HANG_UP) is True
 
 
 def _write(kind: str, dst: str, payload: dict[str, Any]) -> str:

@@ -24,6 +24,9 @@ CLOSE: Final = "close"
 CLOSED_ID: Final = "closed"
 """What a browser says as `Last-Event-ID` when it comes back though it is not to."""
 
+BEHIND_ID: Final = ";"
+"""What divides the id of an event and where its client stands in topics with history."""
+
 _DATA_URI: Final = "data:application/octet-stream;base64,"
 _POSITION: Final = re.compile(r"([A-Za-z0-9_-]{22})\.(0|[1-9][0-9]{0,15})\Z", re.ASCII)
 _MAY_RETURN: Final = frozenset(
@@ -51,7 +54,7 @@ def position(key: str, number: int) -> str:
 
 def read_position(id: str) -> tuple[str, int] | None:
     """The key and the number of an event's id; None if it is none of ours."""
-    found = _POSITION.match(id)
+    found = _POSITION.match(id.partition(BEHIND_ID)[0])
     return None if found is None else (found[1], int(found[2]))
 
 
@@ -72,9 +75,13 @@ def encode_message(data: str | bytes, *, crossws: bool = False) -> bytes:
     return encode_event(data)
 
 
-def encode_close(code: int, reason: str, retry: float) -> bytes:
-    """Write the end of a connection: a browser comes back after `retry` seconds, as a new peer, or stays away."""
-    id = "" if may_return(code) else CLOSED_ID
+def encode_close(code: int, reason: str, retry: float, standing: str = "") -> bytes:
+    """Write the end of a connection: a browser comes back after `retry` seconds, as a new peer, or stays away.
+
+    Args:
+        standing: what it is to bring then as its last id.
+    """
+    id = standing if may_return(code) else CLOSED_ID
     data = json.dumps({"code": int(code), "reason": reason})
     return encode_event(data, event=CLOSE, id=id, retry=round(retry * 1000))
 

@@ -183,17 +183,17 @@ def test_the_accounts_are_even_in_the_end() -> None:
     queues = Queues(BrokerLimits(), 5.0, 1.0)
     for number in range(300):
         assert queues.put(f"s{number % 7}", f"d{number % 50}", "OFFER", "x" * number, float(number) / 100)
-    assert queues.messages == 300
+    assert queues.room.messages == 300
     assert sum(map(len, map(queues.take, ["d0", "d1", "d1", "nobody"]))) == 12
     assert len(queues.expire(7.5)) == len({(f"d{n % 50}", f"s{n % 7}") for n in range(300) if n % 50 > 1})
-    assert (queues.messages, queues.size, len(queues._of_sender), len(queues._queues)) == (0, 0, 0, 0)
+    assert (queues.room.messages, queues.room.size, len(queues.room._of_sender), len(queues._queues)) == (0, 0, 0, 0)
     assert queues.due(8.0) is None
 
 
 def test_a_refused_message_leaves_no_trace_of_its_sender() -> None:
     queues = Queues(BrokerLimits(waiting_per_sender=10), 5.0, 1.0)
     assert not queues.put("s", "d", "OFFER", "x", 0.0)
-    assert len(queues._of_sender) == 0
+    assert len(queues.room._of_sender) == 0
     assert queues.due(0.0) is None
 
 

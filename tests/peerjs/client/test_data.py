@@ -229,7 +229,7 @@ async def test_who_awaits_goes_no_faster_than_the_network(engine_peers: Peers) -
 
 async def test_who_does_not_is_queued_and_sees_how_far_it_is(engine_peers: Peers) -> None:
     pair = await engine_peers.pair(reliable=True)
-    heard = Heard(pair.there, "data")
+    heard, drained = Heard(pair.there, "data"), Heard(pair.here, "drain")
     steps: list[tuple[int, int]] = []
     first = pair.here.send(b"x" * 8_000_000, progress=lambda sent, total: steps.append((sent, total)))
     second = pair.here.send("last")
@@ -244,6 +244,7 @@ async def test_who_does_not_is_queued_and_sees_how_far_it_is(engine_peers: Peers
     assert [sent for sent, _ in steps] == sorted(sent for sent, _ in steps)
     assert steps[-1] == (8_000_005, 8_000_005)
     assert (await pair.here.send("done")) is None
+    assert drained.names == ["drain"]
 
 
 async def test_the_queue_has_a_bound(engine_peers: Peers) -> None:

@@ -45,8 +45,13 @@ def failures() -> list[RTCError]:
 
 
 @pytest.fixture
-def outbox(failures: list[RTCError]) -> Outbox:
-    return Outbox(1000 * KIB, failures.append)
+def drains() -> list[int]:
+    return []
+
+
+@pytest.fixture
+def outbox(failures: list[RTCError], drains: list[int]) -> Outbox:
+    return Outbox(1000 * KIB, failures.append, lambda: drains.append(len(drains)))
 
 
 def start(outbox: Outbox, channel: FakeChannel) -> None:
@@ -86,6 +91,23 @@ def test_a_full_engine_holds_everything_up_in_order(outbox: Outbox, channel: Fak
     assert first.is_done
     assert second.is_done
     assert outbox.size == 0
+
+
+def test_it_tells_when_all_that_waited_has_left(outbox: Outbox, channel: FakeChannel, drains: list[int]) -> None:
+    outbox.push("before it is open", None)
+    start(outbox, channel)
+    outbox.push("at once", None)
+    outbox.resume()
+    assert drains == [], "nothing had to wait for the network"
+    for turn in range(2):
+        channel.buffered_amount = 0
+        outbox.push(pieces(8), None)
+        outbox.push("x", None)
+        while len(outbox):
+            assert len(drains) == turn
+            channel.buffered_amount = 0
+            outbox.resume()
+        assert len(drains) == turn + 1
 
 
 def test_nothing_new_overtakes_what_waits(outbox: Outbox, channel: FakeChannel) -> None:

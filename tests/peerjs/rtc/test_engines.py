@@ -41,6 +41,9 @@ class End:
         self.channels.append(channel)
         self.attach(channel)
 
+    def link_opened(self) -> None:
+        self.states.append("open")
+
     def ice_state_changed(self, state: str) -> None:
         self.states.append(state)
 

@@ -118,6 +118,16 @@ impl Engine {
         outcome.map(|()| more)
     }
 
+    /// Turn away, with 503, new connections whose descriptor is this one or a higher one.
+    fn reserve_from(&self, descriptor: i32) {
+        self.core.borrow_mut().reserve_from(descriptor);
+    }
+
+    /// How many connections were turned away since the last call.
+    fn take_turned_away(&self) -> usize {
+        self.core.borrow_mut().take_turned_away()
+    }
+
     /// Heartbeats and deadlines.
     fn tick(slf: &Bound<'_, Self>) -> PyResult<bool> {
         slf.get().core.borrow_mut().tick(slf.get().started.elapsed());

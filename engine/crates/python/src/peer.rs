@@ -235,6 +235,13 @@ impl Peer {
         Ok(())
     }
 
+    /// Close it because it does not read, without what waits for it.
+    #[pyo3(name = "overflow")]
+    fn overflow_now(&self, py: Python<'_>) -> PyResult<()> {
+        self.overflow();
+        self.engine.get().want_flush(py)
+    }
+
     fn terminate(&self, py: Python<'_>) -> PyResult<()> {
         if matches!(self.state.get(), OPEN | CLOSING) {
             self.stop();

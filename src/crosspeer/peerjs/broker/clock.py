@@ -1,4 +1,4 @@
-"""The broker's clock: that of event loops, which no change of the wall clock moves, and one timer on it."""
+"""The broker's clock: that of event loops, which no change of the wall clock moves, and what waits on it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+Event = asyncio.Event
+"""Something that several wait for."""
+sleep = asyncio.sleep
 
 LOST: Final = 5.0
 """Seconds after which a timer that did not fire belonged to a loop that is gone."""
@@ -35,6 +39,21 @@ class LoopClock:
 
     def call_at(self, when: float, callback: Callable[[], Any]) -> Handle:
         return asyncio.get_running_loop().call_later(max(0.0, when - self.time()), callback)
+
+
+def soon(callback: Callable[[], Any]) -> None:
+    """Call it when this turn of the loop is over."""
+    asyncio.get_running_loop().call_soon(callback)
+
+
+async def wait(event: Event, within: float) -> bool:
+    """Wait for something. False: it has not happened in these seconds."""
+    try:
+        async with asyncio.timeout(max(0.0, within)):
+            await event.wait()
+    except TimeoutError:
+        return event.is_set()
+    return True
 
 
 class Alarm:

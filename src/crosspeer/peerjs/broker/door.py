@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
 from crosspeer.peerjs.broker.rates import Buckets, address_key
-from crosspeer.peerjs.broker.registry import Client
-from crosspeer.peerjs.broker.state import logger
+from crosspeer.peerjs.broker.registry import Client, is_open
+from crosspeer.peerjs.broker.state import REPLACED, TAKEN, logger
 from crosspeer.wire.closing import CloseCode
 from crosspeer.wire.peerjs import (
     ID_TAKEN_TEXT,
@@ -29,17 +29,18 @@ if TYPE_CHECKING:
     from starlette.types import Scope
 
     from crosspeer.core.peer import Peer
-    from crosspeer.peerjs.broker.queues import Waiting
+    from crosspeer.peerjs.broker.claims import Verdict
+    from crosspeer.peerjs.broker.directory import Entry
+    from crosspeer.peerjs.broker.fleet import Fleet
+    from crosspeer.peerjs.broker.room import Waiting
     from crosspeer.peerjs.broker.state import State
 
 CONTEXT: Final = "peerjs"
 """Where a peer's context holds its `Opening`, and its `Client` once it is registered."""
 
-REPLACED: Final = 4501
 WRONG_KEY: Final = 4503
-TAKEN: Final = 4504
 TOO_MANY_FAILURES: Final = 4004
-"""Codes of crosspeer's own, for its own client: `peerjs` looks at none. From 4500 on, coming again is no use."""
+"""More codes of crosspeer's own."""
 
 MAX_FIELDS: Final = 64
 
@@ -69,6 +70,7 @@ _INVALID_TOKEN: Final = Refusal("invalid token", error_text(INVALID_TOKEN), Clos
 _INVALID_TOKENS: Final = Refusal("too many failures", error_text(INVALID_TOKEN), TOO_MANY_FAILURES)
 _TAKEN: Final = Refusal("id taken", ID_TAKEN_TEXT, TAKEN)
 _TAKEN_TOO_OFTEN: Final = Refusal("too many failures", ID_TAKEN_TEXT, TOO_MANY_FAILURES)
+_NOT_GRANTED: Final[dict[Verdict, Refusal]] = {"taken": _TAKEN, "later": _TAKEN, "too often": _TAKEN_TOO_OFTEN}
 _FULL: Final = Refusal("full", error_text(LIMIT_EXCEEDED), CloseCode.TRY_LATER)
 _ADDRESS_FULL: Final = Refusal("address full", error_text(LIMIT_EXCEEDED), CloseCode.TRY_LATER)
 
@@ -120,7 +122,7 @@ class Door:
             self._refuse(peer, opening, refusal)
             return None
         if self._options.authenticate is None:
-            return self._register(peer, opening)
+            return self._come_in(peer, opening)
         return self._authenticate(peer, opening)
 
     async def is_authentic(self, request: Any, id: str, token: str) -> bool:
@@ -133,6 +135,16 @@ class Door:
         except Exception as error:
             logger.error("authenticate failed", exc_info=error)
             return False
+
+    def judge(self, id: str, is_same: bool) -> Verdict:
+        """Whether who brings the token of a registered id, or another one, may have it."""
+        now = self._state.clock.time()
+        if not self._of_id.has_one(id, now):
+            return "too often"
+        if not is_same:
+            self._of_id.take(id, now)
+            return "taken"
+        return "granted"
 
     # Inside.
 
@@ -161,11 +173,32 @@ class Door:
             self._of_address.take(opening.address, now)
             self._refuse(peer, opening, _INVALID_TOKEN)
         else:
-            waiting = self._register(peer, opening)
+            waiting = self._come_in(peer, opening)
             if waiting is not None:
                 await waiting
 
-    def _register(self, peer: Peer, opening: Opening) -> Awaitable[None] | None:
+    def _come_in(self, peer: Peer, opening: Opening) -> Awaitable[None] | None:
+        fleet = self._state.fleet
+        return self._register(peer, opening) if fleet is None else self._claim(fleet, peer, opening)
+
+    async def _claim(self, fleet: Fleet, peer: Peer, opening: Opening) -> None:
+        """Register, if the other nodes agree."""
+        refusal = None if opening.id in self._state.registry else self._check_room(opening)
+        if refusal is not None:
+            # Before the client loses the place that it may have elsewhere.
+            self._refuse(peer, opening, refusal)
+            return
+        waiting = None
+        async with fleet.claims.claimed(opening.id, opening.token) as (verdict, entry):
+            refusal = _NOT_GRANTED.get(verdict)
+            if refusal is not None:
+                self._refuse(peer, opening, refusal)
+            elif is_open(peer):
+                waiting = self._register(peer, opening, entry)
+        if waiting is not None:
+            await waiting
+
+    def _register(self, peer: Peer, opening: Opening, entry: Entry | None = None) -> Awaitable[None] | None:
         """Everything from the look at who has the id to the registration happens in one turn of the loop."""
         state = self._state
         known = state.registry.get(opening.id)
@@ -173,7 +206,7 @@ class Door:
         if refusal is not None:
             self._refuse(peer, opening, refusal)
             return None
-        client = self._enter(peer, opening) if known is None else self._take_over(known, peer)
+        client = self._enter(peer, opening, entry) if known is None else self._take_over(known, peer)
         peer.context[CONTEXT] = client
         peer.send(OPEN_TEXT)
         self._hand_over(client, state.queues.take(client.id))
@@ -188,17 +221,13 @@ class Door:
         return None
 
     def _check_token(self, known: Client, opening: Opening) -> Refusal | None:
-        now = self._state.clock.time()
-        if not self._of_id.has_one(known.id, now):
-            return _TAKEN_TOO_OFTEN
-        if not _is_same(known.token, opening.token):
-            self._of_id.take(known.id, now)
-            return _TAKEN
-        return None
+        return _NOT_GRANTED.get(self.judge(known.id, _is_same(known.token, opening.token)))
 
-    def _enter(self, peer: Peer, opening: Opening) -> Client:
+    def _enter(self, peer: Peer, opening: Opening, entry: Entry | None) -> Client:
         client = Client(opening.id, opening.token, opening.address, peer)
         self._state.enter(client)
+        if entry is not None and self._state.fleet is not None:
+            self._state.fleet.joined(client.id, entry)
         return client
 
     def _take_over(self, client: Client, peer: Peer) -> Client:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from crosspeer.core.message import Message
     from crosspeer.core.peer import Peer
     from crosspeer.core.request import Request
+    from crosspeer.core.sync import Sync
     from crosspeer.peerjs.broker.metrics import Metrics
     from crosspeer.peerjs.broker.state import State
 
@@ -67,7 +68,8 @@ class BrokerHooks(Hooks):
 class BrokerHub(Hub):
     """A hub that serves one broker's signalling socket, and nothing else."""
 
-    def __init__(self, state: State, door: Door) -> None:
+    def __init__(self, state: State, door: Door, sync: Sync | str | None = None) -> None:
+        self._state = state
         self._door = door
         self._socket_path = state.options.path + SOCKET
         self._hooks_of_all = BrokerHooks(state, door)
@@ -83,7 +85,21 @@ class BrokerHub(Hub):
             allowed_hosts="*" if state.options.origins == "*" else None,
             # Nothing else is served here: no `peerjs` client comes by an event stream.
             sse=False,
+            sync=sync,
         )
+
+    def join(self, sync: Sync | str) -> None:
+        """Be one broker with the others of a fleet from now on, as `PeerServer(sync=...)` is from the beginning.
+
+        Raises:
+            ValueError, MissingExtra: see `Hub.join`.
+        """
+        # A broker that is alone needs none of it.
+        from crosspeer.peerjs.broker.fleet import Fleet, relay_of
+
+        relay = relay_of(sync, self._state.options.key)
+        super().join(relay)
+        self._state.fleet = Fleet(self._state, relay, self._door.judge)
 
     def _admit(self, request: Request) -> Hooks | Response:
         opening = self._door.read(request.scope) if route_path(request.scope) == self._socket_path else None

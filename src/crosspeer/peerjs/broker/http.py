@@ -92,7 +92,7 @@ class BrokerHTTP:
             if not is_valid_id(id):
                 logger.error("generate_client_id made %r, which no client may have", id)
                 return _text("Internal Server Error", 500)
-            if id not in self._state.registry:
+            if not self._is_taken(id):
                 return _text(id)
         logger.error("generate_client_id made only ids that are taken, %d times", MAX_TRIES)
         return _text("Service Unavailable", 503)
@@ -100,7 +100,12 @@ class BrokerHTTP:
     async def _peers(self, _request: Request) -> Response:
         if not self._options.allow_discovery:
             return _text("Unauthorized", 401)
-        return _json(list(self._state.registry))
+        fleet = self._state.fleet
+        return _json(list(self._state.registry) if fleet is None else fleet.ids())
+
+    def _is_taken(self, id: str) -> bool:
+        fleet = self._state.fleet
+        return id in self._state.registry or (fleet is not None and fleet.knows(id))
 
     async def _turn(self, request: Request) -> Response:
         assert self._options.turn is not None

@@ -25,6 +25,12 @@ class Metrics:
         """Connections that took the place of another with the same id and token."""
         self.expired = 0
         """EXPIREs that were sent."""
+        self.elsewhere: Callable[[], tuple[int, int]] | None = None
+        """How many nodes there are, and how many ids the others have. None for a broker that is alone."""
+        self.forwarded: Counter[str] = Counter()
+        """Messages that went to a peer of another node, by type."""
+        self.conflicts = 0
+        """Clients that had to give up an id which another node had given away too, during an outage."""
 
     @property
     def registered(self) -> int:
@@ -41,8 +47,24 @@ class Metrics:
         """Their size."""
         return self._waiting()[1]
 
+    @property
+    def nodes(self) -> int:
+        """Brokers of the fleet, this one included."""
+        return 1 if self.elsewhere is None else self.elsewhere()[0]
+
+    @property
+    def registered_elsewhere(self) -> int:
+        """Ids of the other nodes."""
+        return 0 if self.elsewhere is None else self.elsewhere()[1]
+
     def snapshot(self) -> dict[str, int | dict[str, int]]:
-        """All of them, as plain values."""
+        """All of them, as plain values; of a fleet only where there is one."""
+        fleet: dict[str, int | dict[str, int]] = {
+            "nodes": self.nodes,
+            "registered_elsewhere": self.registered_elsewhere,
+            "forwarded": dict(self.forwarded),
+            "conflicts": self.conflicts,
+        }
         return {
             "registered": self.registered,
             "waiting_messages": self.waiting_messages,
@@ -52,4 +74,5 @@ class Metrics:
             "expired": self.expired,
             "relayed": dict(self.relayed),
             "refused": dict(self.refused),
+            **({} if self.elsewhere is None else fleet),
         }

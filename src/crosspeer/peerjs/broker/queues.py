@@ -5,25 +5,17 @@ Time comes in as an argument.
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+
+from crosspeer.peerjs.broker.room import Room, Waiting
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from crosspeer.peerjs.broker.limits import BrokerLimits
 
-OVERHEAD: Final = 200
-"""Bytes that a waiting message costs beside its text."""
 MAX_TOLD: Final = 10_000
 """Pairs of ids that are remembered after an EXPIRE."""
-
-
-class Waiting(NamedTuple):
-    """A message that waits."""
-
-    src: str
-    type: str
-    text: str
-    size: int
 
 
 class Queue:
@@ -45,38 +37,27 @@ class Queues:
     """
 
     def __init__(self, limits: BrokerLimits, expire_timeout: float, sweep: float) -> None:
-        self._limits = limits
+        self._most = limits.waiting_per_peer
         self._timeout = expire_timeout
         self._sweep = sweep
         self._queues: dict[str, Queue] = {}
         """By age: every queue has the same time, so the first one is due first."""
-        self._of_sender: Counter[str] = Counter()
-        """Bytes that wait for each sender."""
+        self.room = Room(limits)
         self._told: dict[tuple[str, str], float] = {}
         """Sender and absent peer of an EXPIRE, and until when it need not be said again."""
         self._next_sweep = 0.0
-        self.messages = 0
-        self.size = 0
 
     def put(self, src: str, dst: str, kind: str, text: str, now: float) -> bool:
         """Keep a message for an absent peer. False: there is no room for it."""
-        size = text.__sizeof__() + OVERHEAD
         queue = self._queues.get(dst)
-        limits = self._limits
-        if (
-            (queue is not None and len(queue.messages) >= limits.waiting_per_peer)
-            or self._of_sender[src] + size > limits.waiting_per_sender
-            or self.size + size > limits.waiting_total
-        ):
-            if not self._of_sender[src]:
-                del self._of_sender[src]
+        if queue is not None and len(queue.messages) >= self._most:
+            return False
+        message = self.room.take(src, kind, text)
+        if message is None:
             return False
         if queue is None:
             queue = self._queues[dst] = Queue(now + self._timeout)
-        queue.messages.append(Waiting(src, kind, text, size))
-        self._of_sender[src] += size
-        self.messages += 1
-        self.size += size
+        queue.messages.append(message)
         return True
 
     def take(self, dst: str) -> list[Waiting]:
@@ -86,6 +67,10 @@ class Queues:
             return []
         self._forget(queue)
         return queue.messages
+
+    def __iter__(self) -> Iterator[str]:
+        """The peers that something waits for."""
+        return iter(tuple(self._queues))
 
     def due(self, now: float) -> float | None:
         """When the next messages expire; None while none wait."""
@@ -124,10 +109,4 @@ class Queues:
 
     def _forget(self, queue: Queue) -> None:
         for message in queue.messages:
-            left = self._of_sender[message.src] - message.size
-            if left:
-                self._of_sender[message.src] = left
-            else:
-                del self._of_sender[message.src]
-            self.messages -= 1
-            self.size -= message.size
+            self.room.give_back(message)

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from crosspeer.peerjs.broker.limits import BrokerLimits
 
 
+def is_open(peer: Peer) -> bool:
+    """Whether a connection is open and not about to end."""
+    return peer._session.state == ReadyState.OPEN
+
+
 class Client:
     """A registered id. Its connection may change, when the same client comes again with the same token."""
 
@@ -56,7 +61,7 @@ class Client:
     @property
     def is_reachable(self) -> bool:
         """Whether its connection is open and not about to end."""
-        return self.peer._session.state == ReadyState.OPEN
+        return is_open(self.peer)
 
     def met(self, other: str, now: float, since: float) -> None:
         """Note an exchange, and forget those before `since`."""

@@ -149,7 +149,7 @@ class Relay:
     def _deliver(self, client: Client, kind: str, dst: str, payload: str | None, now: float) -> None:
         other = self._find(dst)
         if other is None:
-            self._park(client, kind, dst, payload, now)
+            self._look_elsewhere(client, kind, dst, payload, now)
         elif other.is_reachable:
             other.peer.send(relayed(kind, client.id, dst, payload))
             client.met(dst, now, now - self._memory)
@@ -158,9 +158,11 @@ class Relay:
         else:
             client.send(leave_text(dst, client.id))
 
-    def _park(self, client: Client, kind: str, dst: str, payload: str | None, now: float) -> None:
+    def _look_elsewhere(self, client: Client, kind: str, dst: str, payload: str | None, now: float) -> None:
+        """The receiver is not here: it may be on another node, or still come."""
         state = self._state
-        if kind in PARTINGS:
+        place = None if state.fleet is None else state.fleet.carrier.place(dst)
+        if kind in PARTINGS and place is None:
             return
         if kind != CANDIDATE:
             state.queues.untell(client.id, dst)
@@ -169,7 +171,16 @@ class Relay:
         if not is_valid_id(dst):
             # Nobody will ever have it.
             state.expire(dst, client.id, now)
-        elif state.park(client, dst, kind, relayed(kind, client.id, dst, payload), now):
+            return
+        text = relayed(kind, client.id, dst, payload)
+        if state.fleet is None or place is None:
+            is_kept = state.park(client.id, dst, kind, text, now)
+        elif state.fleet.carrier.carries(text):
+            is_kept = state.fleet.carrier.send(place, client.id, kind, dst, text, now)
+        else:
+            self._refuse(client, "too big for a node", "message too large for a peer on another node")
+            return
+        if is_kept:
             client.met(dst, now, now - self._memory)
         else:
             state.refused("no room to wait", client.id, client.address)

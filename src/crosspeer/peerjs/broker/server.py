@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from crosspeer.core.origins import Origins
+    from crosspeer.core.sync import Sync
     from crosspeer.peerjs.broker.cors import Cors
     from crosspeer.peerjs.broker.metrics import Metrics
     from crosspeer.peerjs.broker.registry import Client
@@ -52,11 +53,14 @@ class PeerServer:
         authenticate: `authenticate(request, id, token)` says whether a client may come in. May be async.
         authorize: `authorize(src, dst, kind)` says whether one id may send the other a message. May be async.
         turn: mints TURN credentials at `{path}/{key}/turn`.
+        sync: makes one broker of all nodes with the same: the URL of a backend, as `redis://localhost`, or what
+            `crosspeer.sync.connect` makes of one. Brokers with another `key` on it are another fleet.
         limits: the bounds of what a client may cost.
         clock: in place of the running event loop's, for tests.
 
     Raises:
-        ValueError: an option is out of its range.
+        ValueError: an option is out of its range, or no backend is known by the URL.
+        MissingExtra: the backend's client library is not installed.
     """
 
     def __init__(
@@ -76,6 +80,7 @@ class PeerServer:
         authenticate: Authenticate | None = None,
         authorize: Authorize | None = None,
         turn: Turn | None = None,
+        sync: Sync | str | None = None,
         limits: BrokerLimits | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -98,7 +103,7 @@ class PeerServer:
         )
         self._state = State(self.options, clock or LoopClock())
         door = Door(self._state)
-        self.hub: Final = BrokerHub(self._state, door)
+        self.hub: Final = BrokerHub(self._state, door, sync)
         """The WebSocket side, for `serve` and every adapter."""
         self.http: Final[ASGIApp] = BrokerHTTP(self._state, door)
         """The HTTP side, as an ASGI application."""
@@ -117,7 +122,7 @@ class PeerServer:
 
     @property
     def clients(self) -> dict[str, Client]:
-        """The registered clients by their ids, as they are now, in the order of their registration."""
+        """The clients of this node by their ids, as they are now, in the order of their registration."""
         registry = self._state.registry
         return {id: client for id in registry if (client := registry.get(id)) is not None}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from crosspeer.peerjs.client.data import DataConnection
 from crosspeer.peerjs.client.errors import ErrorType, PeerError, PeerTimeout
+from crosspeer.peerjs.client.media import MediaConnection
 from crosspeer.peerjs.client.options import Backoff, PeerLimits
 from crosspeer.peerjs.client.peer import Peer
 from crosspeer.peerjs.client.sending import Sending
@@ -14,6 +15,7 @@ __all__ = [
     "DataConnection",
     "ErrorType",
     "InvalidMessage",
+    "MediaConnection",
     "Peer",
     "PeerError",
     "PeerLimits",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from crosspeer.peerjs.client.log import Log
     from crosspeer.peerjs.client.options import Options
+    from crosspeer.peerjs.rtc.frames import Feed
     from crosspeer.peerjs.rtc.port import Channel
     from crosspeer.wire.signalling import Description
 
@@ -73,7 +74,7 @@ class BaseConnection(Emitter):
         self.peer = peer
         """The id of the peer at the other end."""
         self.metadata = metadata
-        """What the caller of `connect` gave along."""
+        """What the caller of `connect` or `call` gave along."""
         self.connection_id = self.PREFIX + secrets.token_urlsafe(9) if offer is None else offer.connection_id
         self.open = False
         """Whether it can be read and written."""
@@ -87,7 +88,7 @@ class BaseConnection(Emitter):
         self._over = asyncio.Event()
         self._freed = Later()
         self._negotiator = Negotiator(self, provider.options.engine, provider.options.ice)
-        self._deadline = asyncio.get_running_loop().call_later(timeout, self._time_out, timeout)
+        self._allow(timeout)
 
     @property
     def id(self) -> str | None:
@@ -147,6 +148,15 @@ class BaseConnection(Emitter):
         """The other side opened a channel. One that is not wanted is closed."""
         channel.close()
 
+    def _receives(self, track: Feed) -> None:
+        """The other side sends sound or pictures."""
+
+    def _agreed(self) -> None:
+        """Both sides know what is sent."""
+
+    def _linked(self) -> None:
+        """Both sides can reach each other."""
+
     def _ice(self, state: str) -> None:
         self._emit("ice_state_changed", state)
         if state == "failed":
@@ -179,6 +189,10 @@ class BaseConnection(Emitter):
             raise
         if not self.open:
             raise self.error or PeerError(ErrorType.CONNECTION_CLOSED, f"Connection to {self.peer} closed.")
+
+    def _allow(self, timeout: float) -> None:
+        """Wait so many seconds for it to open, from now on."""
+        self._deadline = asyncio.get_running_loop().call_later(timeout, self._time_out, timeout)
 
     def _time_out(self, timeout: float) -> None:
         text = f"Connection to {self.peer} did not open within {timeout:g} seconds."

@@ -34,15 +34,16 @@ FLUSH_PATIENCE: Final = 5.0
 class DataConnection(BaseConnection):
     """A data connection of PeerJS. Made by `peer.connect`, or handed to who listens for `connection`.
 
-    Events: `open()`, `data(value)`, `close()`, `error(PeerError)`, `ice_state_changed(state)`. Handlers of `data` get
-    one message after the other; a coroutine function ends before the next message is handed over.
+    Events: `open()`, `data(value)`, `drain()`, `close()`, `error(PeerError)`, `ice_state_changed(state)`. Handlers of
+    `data` get one message after the other; a coroutine function ends before the next message is handed over. `drain`
+    comes when messages had to wait for the network, and the last of them has left.
 
     Messages that come before somebody reads them wait, up to `PeerLimits.max_unread`.
     """
 
     type: ClassVar[str] = "data"
     PREFIX: ClassVar[str] = "dc_"
-    EVENTS: ClassVar[frozenset[str]] = frozenset({"open", "data", "close", "error", "ice_state_changed"})
+    EVENTS: ClassVar[frozenset[str]] = frozenset({"open", "data", "drain", "close", "error", "ice_state_changed"})
 
     def __init__(
         self,
@@ -64,7 +65,7 @@ class DataConnection(BaseConnection):
         """Whether messages keep their order. None is lost either way."""
         limits = provider.options.limits
         self._serializer = serializer
-        self._outbox = Outbox(limits.max_unsent, self._refused)
+        self._outbox = Outbox(limits.max_unsent, self._refused, self._drained)
         self._inbox = Inbox(limits.max_unread)
         self._turns = Turns(limits.max_unread)
         self._channel: Channel | None = None
@@ -306,6 +307,9 @@ class DataConnection(BaseConnection):
                     return False
         finally:
             task.cancel()
+
+    def _drained(self) -> None:
+        self._emit("drain")
 
     def _refused(self, error: RTCError) -> None:
         self._end(PeerError(ErrorType.CONNECTION_CLOSED, f"Connection to {self.peer} takes nothing more: {error}"))

@@ -6,21 +6,24 @@ holds up nobody, and one that closes in the middle breaks nothing else.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from crosspeer.peerjs.rtc.port import LinkClosed, RTCError
 from crosspeer.runtime.tasks import Tasks
-from crosspeer.wire.sdp import MAX_CANDIDATES, check_candidate, check_description
+from crosspeer.wire.sdp import MAX_CANDIDATES, check_candidate, check_description, check_tracks
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
     from crosspeer.peerjs.rtc.config import IceConfig
+    from crosspeer.peerjs.rtc.frames import Feed
     from crosspeer.peerjs.rtc.port import Channel, Engine
 
 
 class Negotiated(Protocol):
     """What a connection is told by its negotiator, and sends for it."""
+
+    type: ClassVar[str]
 
     def _offer(self, sdp: str) -> None: ...
 
@@ -30,6 +33,18 @@ class Negotiated(Protocol):
 
     def _adopt(self, channel: Channel) -> None:
         """The other side opened a channel."""
+        ...
+
+    def _receives(self, track: Feed) -> None:
+        """The other side sends sound or pictures."""
+        ...
+
+    def _agreed(self) -> None:
+        """Both sides know what is sent."""
+        ...
+
+    def _linked(self) -> None:
+        """Both sides can reach each other."""
         ...
 
     def _ice(self, state: str) -> None: ...
@@ -105,6 +120,14 @@ class Negotiator:
         if not self._is_closed:
             self._connection._adopt(channel)
 
+    def track_added(self, track: Feed) -> None:
+        if not self._is_closed:
+            self._connection._receives(track)
+
+    def link_opened(self) -> None:
+        if not self._is_closed:
+            self._connection._linked()
+
     def ice_state_changed(self, state: str) -> None:
         if not self._is_closed:
             self._connection._ice(state)
@@ -127,20 +150,30 @@ class Negotiator:
         self._announce(await self.link.offer(), self._connection._offer)
 
     async def _answer(self, offer: str) -> None:
-        check_description(offer)
+        self._check(offer)
         answer = await self.link.answer(offer)
         self._take_early()
         self._announce(answer, self._connection._answer)
+        self._agree()
 
     async def _accept(self, answer: str) -> None:
-        check_description(answer)
+        self._check(answer)
         await self.link.accept(answer)
         self._take_early()
+        self._agree()
 
     async def _add(self, candidate: dict[str, Any]) -> None:
         if candidate["candidate"]:
             check_candidate(candidate["candidate"])
             await self.link.add_candidate(candidate)
+
+    def _check(self, sdp: str) -> None:
+        check_description(sdp)
+        check_tracks(sdp, self._connection.type)
+
+    def _agree(self) -> None:
+        if not self._is_closed:
+            self._connection._agreed()
 
     def _announce(self, sdp: str, send: Callable[[str], None]) -> None:
         if self._is_closed:

@@ -14,6 +14,7 @@ from crosspeer.peerjs.client.errors import ErrorType, PeerError, PeerTimeout
 from crosspeer.peerjs.client.events import Emitter
 from crosspeer.peerjs.client.later import Later
 from crosspeer.peerjs.client.log import Log
+from crosspeer.peerjs.client.media import RING_TIME, MediaConnection, check_call
 from crosspeer.peerjs.client.options import CLOUD_HOST, Backoff, Options, PeerLimits, new_token
 from crosspeer.peerjs.client.serializers import serializers as all_serializers
 from crosspeer.peerjs.client.session import Session
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from crosspeer.peerjs.client.connection import BaseConnection
     from crosspeer.peerjs.client.serializers import Serializer
+    from crosspeer.peerjs.media.stream import MediaStream
     from crosspeer.peerjs.rtc.port import Engine
     from crosspeer.wire.signalling import Description, Message
 
@@ -38,7 +40,7 @@ class Peer(Emitter):
     """A peer of PeerJS, in Python.
 
     It begins to connect at once, if it is made on a running event loop; else when it is awaited or entered. Events:
-    `open(id)`, `connection(connection)`, `close()`, `disconnected(id)`, `error(PeerError)`.
+    `open(id)`, `connection(connection)`, `call(call)`, `close()`, `disconnected(id)`, `error(PeerError)`.
 
     Args:
         id: what others call it by: letters and digits, with single spaces, dashes and underscores between them. None:
@@ -58,7 +60,7 @@ class Peer(Emitter):
         ValueError: an option cannot be right.
     """
 
-    EVENTS: ClassVar[frozenset[str]] = frozenset({"open", "connection", "close", "disconnected", "error"})
+    EVENTS: ClassVar[frozenset[str]] = frozenset({"open", "connection", "call", "close", "disconnected", "error"})
 
     def __init__(
         self,
@@ -154,14 +156,9 @@ class Peer(Emitter):
             PeerError: disconnected: the peer has left its broker. webrtc: the engine does not work.
             TypeError, ValueError: there is no such serialization, or `metadata` has no JSON form.
         """
-        if self.disconnected:
-            text = "Cannot connect to new Peer after disconnecting from server."
-            raise self._report(PeerError(ErrorType.DISCONNECTED, text))
         if serialization not in self.options.serializers:
             raise ValueError(f"serialization is one of {', '.join(self.options.serializers)}, not {serialization!r}")
-        if id == self.id:
-            raise ValueError("a peer does not connect to itself")
-        self._begin()
+        self._check_reach(id)
         try:
             connection = DataConnection(
                 id,
@@ -169,8 +166,7 @@ class Peer(Emitter):
                 self.options.serializers[serialization](self.options.limits),
                 serialization="binary" if serialization == "default" else serialization,
                 label=label or "",
-                # As the other side will have it.
-                metadata=None if metadata is None else json.loads(to_json(metadata)),
+                metadata=_as_sent(metadata),
                 reliable=reliable,
                 timeout=timeout or self.options.timeout,
             )
@@ -181,7 +177,49 @@ class Peer(Emitter):
 
     def incoming(self) -> AsyncGenerator[DataConnection, None]:
         """The data connections that others open, each when it is open, until the peer is destroyed."""
-        return self._board.incoming()
+        return self._board.data.each()
+
+    def call(
+        self,
+        id: str,
+        stream: MediaStream,
+        *,
+        metadata: Any = None,
+        sdp_transform: Callable[[str], str] | None = None,
+        timeout: float | None = None,
+    ) -> MediaConnection:
+        """Call another peer: `await` what is returned to have it open, or use it as PeerJS does.
+
+        Args:
+            stream: what the other side gets to see and to hear.
+            metadata: something with a JSON form, for the other side.
+            sdp_transform: changes the SDP of the offer before the other side gets it.
+            timeout: seconds until the other side has to answer; else a minute.
+
+        Raises:
+            PeerError: disconnected: the peer has left its broker. webrtc: the engine does not work.
+            TypeError, ValueError: `metadata` has no JSON form.
+        """
+        if not hasattr(stream, "tracks"):
+            raise TypeError(f"a call needs a MediaStream to send, not {type(stream).__name__}")
+        self._check_reach(id)
+        try:
+            call = MediaConnection(
+                id,
+                self,
+                stream=stream,
+                metadata=_as_sent(metadata),
+                sdp_transform=sdp_transform,
+                timeout=timeout or RING_TIME,
+            )
+        except RTCError as error:
+            raise self._report(PeerError(ErrorType.WEBRTC, str(error))) from error
+        self._board.add(call)
+        return call
+
+    def incoming_calls(self) -> AsyncGenerator[MediaConnection, None]:
+        """The calls of others, each when it rings, until the peer is destroyed. One that nobody answers is refused."""
+        return self._board.calls.each()
 
     def get_connection(self, peer: str, connection_id: str) -> BaseConnection | None:
         """The connection to a peer that has this `connection_id`."""
@@ -273,6 +311,15 @@ class Peer(Emitter):
     def __repr__(self) -> str:
         state = "destroyed" if self.destroyed else "disconnected" if self.disconnected else "open" if self.open else ""
         return f"<Peer {self.id!r} {state or 'connecting'}>"
+
+    def _check_reach(self, id: str) -> None:
+        """Look whether another peer can be connected to, or called."""
+        if self.disconnected:
+            text = "Cannot connect to new Peer after disconnecting from server."
+            raise self._report(PeerError(ErrorType.DISCONNECTED, text))
+        if id == self.id:
+            raise ValueError("a peer does not connect to itself")
+        self._begin()
 
     # Coming and going.
 
@@ -425,3 +472,18 @@ class Peer(Emitter):
             offer=offer,
             timeout=self.options.timeout,
         )
+
+    def _accept_call(self, src: str, offer: Description) -> MediaConnection:
+        """Let a call of another peer ring.
+
+        Raises:
+            ValueError: this is no offer of a call.
+            RTCError: the engine does not work, or what calls need is not installed.
+        """
+        check_call(offer.sdp)
+        return MediaConnection(src, self, metadata=offer.metadata, offer=offer)
+
+
+def _as_sent(metadata: Any) -> Any:
+    """As the other side will have it."""
+    return None if metadata is None else json.loads(to_json(metadata))

@@ -96,11 +96,13 @@ class Outbox:
     Args:
         max_size: bytes of them all. A message larger than this passes only an empty queue.
         failed: told when the engine refuses a frame.
+        drained: told when all that has waited has left.
     """
 
-    def __init__(self, max_size: int, failed: Callable[[RTCError], None]) -> None:
+    def __init__(self, max_size: int, failed: Callable[[RTCError], None], drained: Callable[[], None]) -> None:
         self._max_size = max_size
         self._failed = failed
+        self._drained = drained
         self._queue: deque[Sending] = deque()
         self._size = 0
         self._channel: Channel | None = None
@@ -121,7 +123,7 @@ class Outbox:
         for sending in self._queue:
             sending.frames = map(leaving, sending.frames)
         self._channel = channel
-        self.resume()
+        self._move()
 
     def push(self, encoded: str | bytes | Pieces, progress: Progress | None) -> Sending:
         """Send a message, or queue it behind the others.
@@ -148,16 +150,8 @@ class Outbox:
 
     def resume(self) -> None:
         """The engine has room again."""
-        self._budget = 0
-        while self._queue:
-            sending = self._queue[0]
-            left = sending.total - sending.sent
-            complete = self._empty(sending)
-            self._size -= left - (sending.total - sending.sent)
-            # Whoever was told may have ended all of this.
-            if not complete or not self._queue:
-                return
-            self._queue.popleft()
+        if self._queue and self._move():
+            self._drained()
 
     def fail(self, error: PeerError) -> None:
         """Nothing more will leave."""
@@ -171,8 +165,22 @@ class Outbox:
         while self._queue:
             await self._queue[-1]
 
+    def _move(self) -> bool:
+        """Send what the engine has room for, and tell whether that was all."""
+        self._budget = 0
+        while self._queue:
+            sending = self._queue[0]
+            left = sending.total - sending.sent
+            complete = self._empty(sending)
+            self._size -= left - (sending.total - sending.sent)
+            # Whoever was told may have ended all of this.
+            if not complete or not self._queue:
+                return False
+            self._queue.popleft()
+        return True
+
     def _empty(self, sending: Sending) -> bool:
-        """Hand over what the engine has room for, and tell whether that was all."""
+        """Hand over what the engine has room for of one message, and tell whether that was all."""
         while self._channel is not None and not sending.is_done:
             if self._budget <= 0 and not self._has_room(self._channel):
                 return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from crosspeer.core.outgoing import plain, to_json
@@ -48,8 +49,10 @@ class Pieces:
         """Bytes of it in each frame; the last may have fewer."""
 
 
-class Serializer:
+class Serializer(ABC):
     """The base of all, and the interface for one's own: `Peer(serializers={"mine": Mine})`.
+
+    Two methods have to be there, `encode` and `decode`; the others tell what few serializers need to know.
 
     Args:
         limits: what an incoming message may cost.
@@ -66,6 +69,7 @@ class Serializer:
         """Whether nothing has arrived in part."""
         return True
 
+    @abstractmethod
     def encode(self, value: Any) -> str | bytes | Pieces:
         """Write a value: as one text or binary frame of at most 256 KiB, or as several.
 
@@ -73,20 +77,19 @@ class Serializer:
             TypeError, ValueError: it has no form, which `send` passes on to its caller.
             TooBig: it has one, and that is too large.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def decode(self, frame: str | bytes) -> Sequence[Any]:
         """Read a frame: the values that are complete with it, often one, perhaps none.
 
         Raises:
             InvalidMessage: the frame is none of this serialization.
         """
-        raise NotImplementedError
 
-    def channel_is_known(self, *, ordered: bool) -> None:
+    def channel_is_known(self, *, ordered: bool) -> None:  # noqa: B027
         """The channel is there, and keeps the order, or does not. Called before the first frame."""
 
-    def remote_is_old(self) -> None:
+    def remote_is_old(self) -> None:  # noqa: B027
         """The other side is PeerJS 1.4 or older. May come after the first `encode`, but before its frame leaves."""
 
     def leaving(self, frame: str | bytes) -> str | bytes:

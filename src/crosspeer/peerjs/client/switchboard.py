@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from crosspeer.peerjs.client.data import DataConnection
 from crosspeer.peerjs.client.errors import ErrorType, PeerError
+from crosspeer.peerjs.client.media import MediaConnection
 from crosspeer.peerjs.rtc.port import RTCError
 from crosspeer.wire import signalling
 from crosspeer.wire.peerjs import ANSWER, CANDIDATE, EXPIRE, LEAVE, OFFER, BadMessage
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from crosspeer.peerjs.client.connection import BaseConnection
     from crosspeer.peerjs.client.log import Log
     from crosspeer.wire.signalling import Description, Message
+
+C = TypeVar("C")
 
 MAX_EARLY: Final = 256
 """Candidates kept that came before their offer."""
@@ -30,9 +33,49 @@ class Owner(Protocol):
 
     def _accept_data(self, src: str, offer: Description) -> DataConnection: ...
 
+    def _accept_call(self, src: str, offer: Description) -> MediaConnection: ...
+
     def _report(self, error: PeerError) -> PeerError: ...
 
     def _emit(self, event: str, *arguments: object) -> None: ...
+
+
+class Arrivals(Generic[C]):
+    """Connections that others have made, for who iterates over them."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[C, None] = {}
+        self._readers = 0
+        self._news = asyncio.Event()
+        self._is_ended = False
+
+    def add(self, connection: C) -> None:
+        self._waiting[connection] = None
+        self._news.set()
+
+    def remove(self, connection: C) -> None:
+        """It has ended. Who iterates already gets it all the same: what it has said can still be read."""
+        if not self._readers:
+            self._waiting.pop(connection, None)
+
+    def end(self) -> None:
+        self._is_ended = True
+        self._news.set()
+
+    async def each(self) -> AsyncGenerator[C, None]:
+        self._readers += 1
+        try:
+            while True:
+                while self._waiting:
+                    connection = next(iter(self._waiting))
+                    del self._waiting[connection]
+                    yield connection
+                if self._is_ended:
+                    return
+                self._news.clear()
+                await self._news.wait()
+        finally:
+            self._readers -= 1
 
 
 class Switchboard:
@@ -41,10 +84,10 @@ class Switchboard:
         self._max_connections = max_connections
         self._connections: dict[tuple[str, str], BaseConnection] = {}
         self._early: deque[tuple[tuple[str, str], dict[str, Any]]] = deque(maxlen=MAX_EARLY)
-        self._arrived: dict[DataConnection, None] = {}
-        self._readers = 0
-        self._news = asyncio.Event()
-        self._is_ended = False
+        self.data: Final[Arrivals[DataConnection]] = Arrivals()
+        """Connections that others have opened."""
+        self.calls: Final[Arrivals[MediaConnection]] = Arrivals()
+        """Calls that are to be answered."""
 
     def connections(self) -> dict[str, list[BaseConnection]]:
         found: dict[str, list[BaseConnection]] = {}
@@ -63,36 +106,22 @@ class Switchboard:
 
     def opened(self, connection: BaseConnection) -> None:
         if isinstance(connection, DataConnection) and connection.is_incoming:
-            self._arrived[connection] = None
-            self._news.set()
+            self.data.add(connection)
 
     def remove(self, connection: BaseConnection) -> None:
         key = (connection.peer, connection.connection_id)
         if self._connections.get(key) is connection:
             del self._connections[key]
-        if isinstance(connection, DataConnection) and not self._readers:
-            self._arrived.pop(connection, None)
+        if isinstance(connection, DataConnection):
+            self.data.remove(connection)
+        elif isinstance(connection, MediaConnection):
+            self.calls.remove(connection)
 
     def end(self) -> None:
         """Nothing more will come."""
-        self._is_ended = True
         self._early.clear()
-        self._news.set()
-
-    async def incoming(self) -> AsyncGenerator[DataConnection, None]:
-        self._readers += 1
-        try:
-            while True:
-                while self._arrived:
-                    connection = next(iter(self._arrived))
-                    del self._arrived[connection]
-                    yield connection
-                if self._is_ended:
-                    return
-                self._news.clear()
-                await self._news.wait()
-        finally:
-            self._readers -= 1
+        self.data.end()
+        self.calls.end()
 
     def route(self, message: Message) -> None:
         """Do what a message of the broker says. One that makes no sense becomes an `error`, and touches nobody."""
@@ -111,7 +140,7 @@ class Switchboard:
         elif message.type == CANDIDATE:
             self._offered_candidate(message)
         elif message.type == EXPIRE:
-            self._expired(message.src)
+            self._expired(message.src, message.payload.get("connectionId"))
         elif message.type == LEAVE:
             for connection in self.connections().get(message.src, []):
                 connection._left()
@@ -127,19 +156,28 @@ class Switchboard:
         if len(self._connections) >= self._max_connections:
             self._owner.log.warning("an offer of %s was ignored: %d connections", src, len(self._connections))
             return
-        if offer.kind != DataConnection.type:
+        connection: BaseConnection
+        if offer.kind == DataConnection.type:
+            connection = self._owner._accept_data(src, offer)
+        elif offer.kind == MediaConnection.type:
+            connection = call = self._owner._accept_call(src, offer)
+            self.calls.add(call)
+        else:
             self._owner.log.warning("an offer of %s was ignored: its type is %r", src, offer.kind)
             return
-        connection = self._owner._accept_data(src, offer)
         self.add(connection)
         for candidate in self._take_early((src, offer.connection_id)):
             connection._offered_candidate(candidate)
-        self._owner._emit("connection", connection, connection.metadata)
+        event = "connection" if offer.kind == DataConnection.type else "call"
+        self._owner._emit(event, connection, connection.metadata)
 
     def _offered_candidate(self, message: Message) -> None:
         key = (message.src, signalling.connection_id(message))
         candidate = signalling.candidate(message)
-        if (connection := self._connections.get(key)) is not None:
+        connection = self._connections.get(key)
+        if isinstance(connection, MediaConnection) and signalling.is_hang_up(message):
+            connection._hung_up()
+        elif connection is not None:
             connection._offered_candidate(candidate)
         else:
             self._early.append((key, candidate))
@@ -150,9 +188,13 @@ class Switchboard:
             self._early = deque((entry for entry in self._early if entry[0] != key), MAX_EARLY)
         return mine
 
-    def _expired(self, src: str) -> None:
-        """Nobody of this id came for our offers. PeerJS leaves their connections as they are, for ever."""
-        waiting = [each for each in self.connections().get(src, []) if not each.open]
+    def _expired(self, src: str, connection_id: object) -> None:
+        """Nobody of this id came for our offers, or for one. PeerJS leaves their connections as they are, for ever."""
+        waiting = [
+            each
+            for each in self.connections().get(src, [])
+            if not each.open and connection_id in (None, each.connection_id)
+        ]
         if not waiting:
             return
         error = PeerError(ErrorType.PEER_UNAVAILABLE, f"Could not connect to peer {src}")

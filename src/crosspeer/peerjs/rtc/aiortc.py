@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import aiortc
 from aiortc.sdp import candidate_from_sdp
 
+from crosspeer.peerjs.rtc.guard import SctpGuard
 from crosspeer.peerjs.rtc.port import LOW_MARK, LinkClosed, RTCError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
     from crosspeer.peerjs.rtc.config import IceConfig
+    from crosspeer.peerjs.rtc.frames import Feed
     from crosspeer.peerjs.rtc.port import ChannelEvents, Engine, LinkEvents
 
 T = TypeVar("T")
@@ -42,14 +44,30 @@ class AiortcLink:
         self.native = aiortc.RTCPeerConnection(_configuration(config))
         self._events = events
         self._closed = False
+        self._opened = False
         self._describing: asyncio.Task[str] | None = None
+        self._sent: list[Any] = []
+        self._received: list[Any] = []
         self.native.on("datachannel", self._on_channel)
+        self.native.on("track", self._on_track)
         self.native.on("iceconnectionstatechange", self._on_ice_state)
+        self.native.on("connectionstatechange", self._on_state)
 
     def open_channel(self, label: str, *, ordered: bool) -> AiortcChannel:
         # It writes the length in characters before the bytes. Nobody reads this label: the offer has it too.
         plain = label.encode("ascii", "backslashreplace").decode()
         return AiortcChannel(self.native.createDataChannel(plain, ordered=ordered))
+
+    def add_track(self, track: Feed) -> None:
+        # Only calls need numpy.
+        from crosspeer.peerjs.rtc.aiortc_media import Sent
+
+        sent = Sent(track)
+        try:
+            self.native.addTrack(sent)
+        except Exception as error:
+            raise RTCError(f"{type(error).__name__}: {error}") from error
+        self._sent.append(sent)
 
     async def offer(self) -> str:
         return await self._call(self._describe(self._offer()))
@@ -78,8 +96,13 @@ class AiortcLink:
                 # It looks for its addresses in there, and leaves open sockets behind if it is closed, or stopped.
                 await asyncio.gather(self._describing, return_exceptions=True)
             await self.native.close()
+            for sent in self._sent:
+                await sent.close()
         except Exception as error:
             logger.debug("aiortc could not close a connection cleanly", exc_info=error)
+        finally:
+            for received in self._received:
+                received.stop()
 
     async def _describe(self, work: Coroutine[Any, Any, str]) -> str:
         self._describing = asyncio.get_running_loop().create_task(work)
@@ -97,10 +120,14 @@ class AiortcLink:
         return self.native.localDescription.sdp
 
     def _guard(self) -> None:
-        """Leave out empty datagrams: anybody can send one to an open port, and aiortc ends the connection for it."""
+        """Stand before aiortc's transports, see `guard`.
+
+        Empty datagrams are left out too: anybody can send one to an open port, and aiortc ends the connection for it.
+        """
         transports = [transceiver.receiver.transport for transceiver in self.native.getTransceivers()]
         if self.native.sctp is not None:
             transports.append(self.native.sctp.transport)
+            SctpGuard(self.native.sctp)
         for connection in {transport.transport._connection for transport in transports}:
             connection.data_received = partial(_unless_empty, connection.data_received)  # type: ignore[method-assign]
 
@@ -119,8 +146,20 @@ class AiortcLink:
     def _on_channel(self, channel: aiortc.RTCDataChannel) -> None:
         self._events.channel_opened(AiortcChannel(channel))
 
+    def _on_track(self, track: aiortc.MediaStreamTrack) -> None:
+        from crosspeer.peerjs.rtc.aiortc_media import Received
+
+        received = Received(track)
+        self._received.append(received)
+        self._events.track_added(received)
+
     def _on_ice_state(self) -> None:
         self._events.ice_state_changed(self.native.iceConnectionState)
+
+    def _on_state(self) -> None:
+        if not self._opened and self.native.connectionState == "connected":
+            self._opened = True
+            self._events.link_opened()
 
 
 class AiortcChannel:

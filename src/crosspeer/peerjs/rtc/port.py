@@ -1,4 +1,4 @@
-"""What the client needs of a WebRTC engine: links to one other side, and data channels over them.
+"""What the client needs of a WebRTC engine: links to one other side, with data channels, sound and pictures over them.
 
 PeerJS has one RTCPeerConnection for each of its connections, and negotiates it once: one offer, one answer. So a link
 does, and more than that it does not have to know.
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from crosspeer.peerjs.rtc.config import IceConfig
+    from crosspeer.peerjs.rtc.frames import Feed
 
 MAX_MESSAGE_SIZE: Final = 256 * 1024
 """Bytes that both engines send and take in one message; browsers too."""
@@ -55,8 +56,19 @@ class LinkEvents(Protocol):
         """The other side opened a channel. It MUST be attached before this returns, or messages are lost."""
         ...
 
+    def track_added(self, track: Feed) -> None:
+        """The other side sends sound or pictures. Told before `Link.answer` or `Link.accept` returns."""
+        ...
+
+    def link_opened(self) -> None:
+        """The other side is found, and it is the right one: whatever is sent from now on arrives. Once."""
+        ...
+
     def ice_state_changed(self, state: str) -> None:
-        """new, checking, connected, completed, disconnected, failed or closed."""
+        """new, checking, connected, completed, disconnected, failed or closed.
+
+        Also closed: the other side has closed the link, as far as the engine notices.
+        """
         ...
 
 
@@ -68,6 +80,14 @@ class Link(Protocol):
 
     def open_channel(self, label: str, *, ordered: bool) -> Channel:
         """Open a channel; to be called before `offer`, and by the side that offers."""
+        ...
+
+    def add_track(self, track: Feed) -> None:
+        """Send sound or pictures, as soon as the link is open; to be called before `offer` or `answer`.
+
+        Raises:
+            RTCError: the link is closed.
+        """
         ...
 
     async def offer(self) -> str:

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import webrtc
 
 from crosspeer.peerjs.rtc.port import LOW_MARK, LinkClosed, RTCError
+from crosspeer.runtime.tasks import Tasks
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Coroutine, Mapping
 
     from crosspeer.peerjs.rtc.config import IceConfig
+    from crosspeer.peerjs.rtc.frames import Feed
     from crosspeer.peerjs.rtc.port import ChannelEvents, Engine, LinkEvents
 
 T = TypeVar("T")
@@ -40,12 +42,31 @@ class WrtcLink:
             raise RTCError(str(error)) from error
         self._events = events
         self._closed = False
+        self._opened = False
+        self._sent: list[Any] = []
+        self._stream: webrtc.MediaStream | None = None
+        self._tasks = Tasks()
         self.native.on("icecandidate", self._on_candidate)
         self.native.on("datachannel", self._on_channel)
+        self.native.on("track", self._on_track)
         self.native.on("iceconnectionstatechange", self._on_ice_state)
+        self.native.on("connectionstatechange", self._on_state)
 
     def open_channel(self, label: str, *, ordered: bool) -> WrtcChannel:
         return WrtcChannel(self.native.create_data_channel(label, webrtc.RTCDataChannelInit(ordered=ordered)))
+
+    def add_track(self, track: Feed) -> None:
+        # Only calls need numpy.
+        from crosspeer.peerjs.rtc.wrtc_media import Sent
+
+        sent = Sent(track, self._tasks)
+        # The other side gets all tracks in one stream.
+        self._stream = self._stream or webrtc.MediaStream()
+        try:
+            self.native.add_track(sent.native, self._stream)
+        except _REFUSED as error:
+            raise RTCError(str(error)) from error
+        self._sent.append(sent)
 
     async def offer(self) -> str:
         return await self._call(self._offer())
@@ -61,6 +82,7 @@ class WrtcLink:
 
     def close(self) -> Awaitable[None]:
         self._closed = True
+        self._tasks.cancel()
         self.native.close()
         freed = asyncio.get_running_loop().create_future()
         freed.set_result(None)
@@ -100,8 +122,21 @@ class WrtcLink:
     def _on_channel(self, event: webrtc.RTCDataChannelEvent) -> None:
         self._events.channel_opened(WrtcChannel(event.channel))
 
+    def _on_track(self, event: webrtc.RTCTrackEvent) -> None:
+        from crosspeer.peerjs.rtc.wrtc_media import Received
+
+        self._events.track_added(Received(event.track))
+
     def _on_ice_state(self, event: webrtc.Event) -> None:
         self._events.ice_state_changed(self.native.ice_connection_state.value)
+
+    def _on_state(self, event: webrtc.Event) -> None:
+        if self._opened or self.native.connection_state != webrtc.RTCPeerConnectionState.connected:
+            return
+        self._opened = True
+        for sent in self._sent:
+            sent.start()
+        self._events.link_opened()
 
 
 class WrtcChannel:

@@ -8,16 +8,19 @@ import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from crosspeer.core.history import Kept
 from crosspeer.core.hooks import CloseDetails
+from crosspeer.core.positions import write
 from crosspeer.core.transport import Capabilities
 from crosspeer.core.window import Window
 from crosspeer.wire.closing import CloseCode
 from crosspeer.wire.sse import encode_comment
-from crosspeer.wire.streamed import encode_close, encode_message, encode_start, position
+from crosspeer.wire.streamed import BEHIND_ID, encode_close, encode_message, encode_start, position
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
 
+    from crosspeer.core.history import Position
     from crosspeer.core.outgoing import Outgoing
     from crosspeer.core.sse import SSE
     from crosspeer.runtime.sse.lease import Lease
@@ -38,13 +41,17 @@ class EventChannel:
 
     Args:
         has_backpressure: the server waits for a slow reader.
+        positions: where the client says it stands in topics with history. Its events bring that up to date, for the time
+            when it comes back as a new peer.
         ended: called when nothing more can come of this channel.
     """
 
     protocol = ""
     extensions = ""
 
-    def __init__(self, options: SSE, has_backpressure: bool, ended: Callable[[], None]) -> None:
+    def __init__(
+        self, options: SSE, has_backpressure: bool, positions: Mapping[str, Position], ended: Callable[[], None]
+    ) -> None:
         self.capabilities = CAPABILITIES if has_backpressure else WITHOUT_BACKPRESSURE
         self.details = LOST
         self.token: Final = secrets.token_urlsafe(16)
@@ -54,7 +61,10 @@ class EventChannel:
         self._options = options
         self._keeps = options.resume > 0
         self._ended = ended
-        self._window: Window[bytes] = Window(options.window_messages, options.window_size)
+        self._window: Window[tuple[bytes, str]] = Window(options.window_messages, options.window_size)
+        """Events, each with what its id says besides its number."""
+        self._positions = dict(positions)
+        self._standing = self._written()
         self._lease: Lease | None = None
         self._ready = asyncio.Event()
         """All that came before is written: what is sent from now on can be, too."""
@@ -75,13 +85,17 @@ class EventChannel:
         crossws = self._options.crossws
         if item.event is None:
             item.event = encode_message(item.data, crossws=crossws)
+        if isinstance(item, Kept):
+            self._positions[item.topic] = item.position
+            self._standing = self._written()
         if not self._keeps:
             await self._ready.wait()
             await self._write(item.event)
             return
-        number = self._window.add(item.event, len(item.event))
+        event = (item.event, self._standing)
+        number = self._window.add(event, len(item.event))
         if self._ready.is_set():
-            await self._write(self._numbered(number, item.event))
+            await self._write(self._numbered(number, event))
         else:
             # Whoever takes the stream sends all of the window first, this one too.
             await self._ready.wait()
@@ -91,7 +105,7 @@ class EventChannel:
         if lease is not None:
             await self._ready.wait()
             pause = self._options.retry + random.uniform(0, SPREAD)
-            await lease.exchange.write(encode_close(code, reason, pause))
+            await lease.exchange.write(encode_close(code, reason, pause, self._standing))
         self.finish(CloseDetails(code, reason, was_clean=lease is not None))
 
     def ping(self, data: bytes) -> None:
@@ -171,15 +185,19 @@ class EventChannel:
         options = self._options
         return encode_start(
             self.token,
-            position(self.key, 0) if self._keeps and not resumed else None,
+            position(self.key, 0) + self._standing if self._keeps and not resumed else None,
             resumed=resumed,
             resume=options.resume,
             keep_alive=options.keep_alive,
             retry=options.retry,
         )
 
-    def _numbered(self, number: int, event: bytes) -> bytes:
-        return b"id: %s\n%b" % (position(self.key, number).encode(), event)
+    def _written(self) -> str:
+        written = write(self._positions)
+        return f"{BEHIND_ID}{written}" if written else ""
+
+    def _numbered(self, number: int, event: tuple[bytes, str]) -> bytes:
+        return b"id: %s%s\n%b" % (position(self.key, number).encode(), event[1].encode(), event[0])
 
     async def _write(self, data: bytes) -> None:
         lease = self._lease

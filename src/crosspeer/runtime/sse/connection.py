@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from crosspeer.core.hooks import CloseDetails
 from crosspeer.core.origins import home_of
+from crosspeer.core.positions import positions_of
 from crosspeer.core.session import ReadyState
 from crosspeer.runtime.connection import Connection
 from crosspeer.runtime.sse.channel import EventChannel
@@ -39,7 +40,8 @@ class EventConnection(Connection):
     def __init__(
         self, session: Session, options: SSE, exchange: Exchange, over: Callable[[EventConnection], None]
     ) -> None:
-        super().__init__(session, EventChannel(options, exchange.has_backpressure, self._ended))
+        positions = positions_of(session.request) if session.hub.history is not None else {}
+        super().__init__(session, EventChannel(options, exchange.has_backpressure, positions, self._ended))
         self._homes = [home_of(session.request)]
         self._is_page_known = "origin" in session.request.headers
         self.posting = asyncio.Lock()

@@ -15,7 +15,8 @@ from crosspeer.core.message import Message
 from crosspeer.core.peer import Peer
 from crosspeer.runtime.handshake import Waiting, in_time, rendered
 from crosspeer.runtime.tasks import Tasks
-from crosspeer.runtime.ticks import Ticks
+from crosspeer.runtime.ticks import Ticks, early
+from crosspeer.server.descriptors import Notice, first_reserved
 from crosspeer.server.native.glue import Glue
 from crosspeer.server.native.request import Head, request_of
 from crosspeer.server.python.engine import PythonEngine
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from crosspeer.core.hooks import HookTable
     from crosspeer.core.hosts import ServedHosts
     from crosspeer.core.hub import Hub
+    from crosspeer.core.limits import Limits
     from crosspeer.core.outgoing import Outgoing
     from crosspeer.core.request import Request
     from crosspeer.core.session import Session
@@ -44,6 +46,10 @@ Message.register(crosspeer_engine.Message)
 
 MAX_TABLES: Final = 256
 """Hook tables that are kept for the next connection with the same hooks."""
+
+
+MAX_PAUSE: Final = 1.0
+"""Longest time between two looks at deadlines, in seconds. A listener that had no descriptor waits for the next one."""
 
 
 class NativeFanout:
@@ -90,7 +96,10 @@ class NativeEngine:
         self._hosts = hosts
         self.loop = asyncio.get_running_loop()
         self.glue = Glue(self)
-        self.engine = crosspeer_engine.Engine(self.glue, hub.limits, hub.compression)
+        self._pause = _pause(hub.limits)
+        self.engine = crosspeer_engine.Engine(self.glue, early(hub.limits, self._pause), hub.compression)
+        self.engine.reserve_from(first_reserved())
+        self._notice = Notice()
         self.fanout = NativeFanout(self.engine)
         # An upgrade on a connection that has served HTTP before is in asyncio's hands by then.
         self._python = PythonEngine(hub)
@@ -111,7 +120,7 @@ class NativeEngine:
             [self.hub.fanout.index, self._python.batch.index], self.hub.relays, self.hub.remembers, self.hub.attends
         )
         self.loop.add_reader(self.engine.fileno(), self.poll)
-        self._ticks = Ticks(self.loop, self._pause(), self._tick)
+        self._ticks = Ticks(self.loop, self._pause, self._tick)
 
     def listen(self, listener: socket.socket) -> None:
         """Accept the connections of this socket too."""
@@ -120,20 +129,25 @@ class NativeEngine:
     def stop_listening(self) -> None:
         self.engine.stop_listening()
 
-    async def stop(self) -> None:
+    async def finish(self) -> None:
+        await self.glue.finish()
+        await self._python.finish()
+
+    async def stop(self, within: float) -> None:
         self.engine.stop_listening()
         self._work.cancel()
         self.glue.cancel()
         self.engine.abort_all()
-        self.engine.poll()
+        # Their ends, and with them the last hooks.
+        while self.engine.poll():
+            pass
         await self._work.finish()
-        await self.glue.finish(0.5)
+        await asyncio.gather(self.glue.finish_within(within), self._python.stop(within))
         if self._ticks is not None:
             self._ticks.stop()
         self.loop.remove_reader(self.engine.fileno())
         self.fanout.tell()
         self.hub.detach(self.fanout)
-        await self._python.stop()
 
     def handshake(self, scope: Scope, transport: asyncio.Transport, early: bytes) -> None:
         self._python.handshake(scope, transport, early)
@@ -153,12 +167,9 @@ class NativeEngine:
             self._scheduled = True
             self.loop.call_soon(self.poll)
 
-    def _pause(self) -> float:
-        limits = self.hub.limits
-        times = [limits.handshake_timeout, limits.close_timeout, limits.ping_timeout, limits.ping_interval]
-        return min(time for time in times if time is not None) / 4
-
     def _tick(self) -> None:
+        self.engine.reserve_from(first_reserved())
+        self._notice.turned_away(self.engine.take_turned_away())
         if self.engine.tick():
             self.schedule()
 
@@ -230,3 +241,8 @@ class NativeEngine:
             connection.close()
             return
         protocol.data_received(data)
+
+
+def _pause(limits: Limits) -> float:
+    times = [limits.handshake_timeout, limits.close_timeout, limits.ping_timeout, limits.ping_interval]
+    return min(MAX_PAUSE, min(time for time in times if time is not None) / 4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from crosspeer.core.peer import WebSocketInfo
 from crosspeer.core.request import Request
 from crosspeer.core.session import ReadyState, logger
 from crosspeer.core.topics import check_topic
-from crosspeer.runtime.tasks import Tasks
+from crosspeer.runtime.tasks import LAST_GRACE, Tasks
 from crosspeer.server.native.request import Head, request_of
 from crosspeer.wire.closing import CloseCode, check_close
 
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
     from crosspeer_engine import Peer as NativePeer
 
-    from crosspeer.core.history import Recovery
     from crosspeer.core.peer import Peer
+    from crosspeer.core.recovery import Recovery
     from crosspeer.server.native.engine import NativeEngine
 
 
@@ -38,6 +39,7 @@ class Glue:
         self._tasks: dict[NativePeer, Tasks] = {}
         self._ends: dict[NativePeer, asyncio.Future[None]] = {}
         self._drains: dict[NativePeer, list[tuple[int, asyncio.Future[None]]]] = {}
+        self._leaving: NativePeer | None = None
         # Called by name, and without a detour.
         self.asked = engine.asked
         self.left_early = engine.left_early
@@ -74,7 +76,12 @@ class Glue:
         return request
 
     def details(self, code: int, reason: str, was_clean: bool) -> CloseDetails:
-        return CloseDetails(code, reason, was_clean)
+        """How a peer has ended: the one that `left` was called with."""
+        details, peer = CloseDetails(code, reason, was_clean), self._leaving
+        self._leaving = None
+        if not was_clean:
+            self._hub.violations.note(details, None if peer is None else peer.remote_address)
+        return details
 
     def check_close(self, code: Any, reason: Any) -> tuple[int, str]:
         code = CloseCode.NORMAL if code is None else code
@@ -116,6 +123,7 @@ class Glue:
         self._hub.peers._add(namespace, peer)  # type: ignore[arg-type]
 
     def left(self, peer: NativePeer, namespace: str) -> None:
+        self._leaving = peer
         self._hub.peers._discard(namespace, peer)  # type: ignore[arg-type]
         if self._hub.attendance is not None:
             for topic in peer.topics:
@@ -161,16 +169,27 @@ class Glue:
         task.add_done_callback(lambda _task: self._forget(peer, tasks))
 
     def cancel(self) -> None:
-        for tasks in tuple(self._tasks.values()):
-            tasks.cancel()
+        """Cancel the hooks that run, but for those that are the last of their peers."""
+        for peer, tasks in tuple(self._tasks.items()):
+            if peer.state is not ReadyState.CLOSED or peer.waiting:
+                tasks.cancel()
 
-    async def finish(self, within: float) -> None:
-        try:
-            async with asyncio.timeout(within):
-                for tasks in tuple(self._tasks.values()):
-                    await tasks.wait()
-        except TimeoutError:
-            self.cancel()
+    async def finish(self) -> None:
+        """Wait for the hooks that run."""
+        while self._tasks:
+            for tasks in tuple(self._tasks.values()):
+                await tasks.wait()
+            # A task that has ended is forgotten in the next turn.
+            await asyncio.sleep(0)
+
+    async def finish_within(self, seconds: float) -> None:
+        """Let the hooks that run end, and cancel those that do not in time."""
+        for patience in (seconds, LAST_GRACE):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    await self.finish()
+            for tasks in tuple(self._tasks.values()):
+                tasks.cancel()
 
     def _forget(self, peer: NativePeer, tasks: Tasks) -> None:
         if not tasks and self._tasks.get(peer) is tasks:

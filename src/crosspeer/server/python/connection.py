@@ -176,7 +176,7 @@ class PythonConnection(asyncio.Protocol):
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         if self._tasks is None:
             self._tasks = Tasks()
-        self._engine.watch(self._tasks.start(work))
+        self._engine.watch(self._tasks.start(work), self.session)
 
     async def wait_for_drain(self, threshold: int) -> None:
         if self._ended or self.session.outbox.size + self.taken <= threshold:
@@ -206,7 +206,7 @@ class PythonConnection(asyncio.Protocol):
 
     def beat(self, now: float) -> None:
         """Send the heartbeat's ping when it is time, and drop a peer that did not answer the last one."""
-        limits = self.session.hub.limits
+        limits = self._engine.limits
         if limits.ping_interval is None or not self._reading or self._closing or self._ended:
             return
         if not self.ready:

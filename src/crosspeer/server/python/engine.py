@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING
@@ -12,8 +13,8 @@ from crosspeer.core.request import Request
 from crosspeer.core.session import Session
 from crosspeer.runtime.deflating import agree
 from crosspeer.runtime.handshake import Waiting, in_time, rendered
-from crosspeer.runtime.tasks import Tasks
-from crosspeer.runtime.ticks import Ticks
+from crosspeer.runtime.tasks import LAST_GRACE, Tasks, cancel_begun
+from crosspeer.runtime.ticks import Ticks, early
 from crosspeer.server.lingering import linger
 from crosspeer.server.python.batch import Batch
 from crosspeer.server.python.connection import PythonConnection
@@ -38,8 +39,11 @@ class PythonEngine:
         self.hub = hub
         self.loop = asyncio.get_running_loop()
         self.batch = Batch(self.loop)
+        self.limits = hub.limits
+        """The hub's, with pings that are due a little earlier."""
         self._connections: dict[PythonConnection, None] = {}
-        self._tasks: dict[asyncio.Task[None], None] = {}
+        self._tasks: dict[asyncio.Task[None], Session] = {}
+        """The hooks that have to be awaited, and whose they are."""
         self._handshakes = Tasks()
         self.refused: set[asyncio.Transport] = set()
         """Connections that were refused, and whose other side has not left yet."""
@@ -49,8 +53,9 @@ class PythonEngine:
         self.hub.attach(self.batch)
         limits = self.hub.limits
         if limits.ping_interval is not None:
-            # A quarter of the shorter time: late by that much at most, and one timer for all connections.
+            # One timer for all connections.
             pause = min(limits.ping_interval, limits.ping_timeout) / 4
+            self.limits = early(limits, pause)
             self._heart = Ticks(self.loop, pause, self._beat)
 
     def listen(self, listener: socket.socket) -> None:
@@ -59,22 +64,40 @@ class PythonEngine:
     def stop_listening(self) -> None:
         """There is nothing to stop."""
 
-    async def stop(self) -> None:
+    async def finish(self) -> None:
+        """Wait for the hooks that run."""
+        while self._tasks:
+            await asyncio.wait(tuple(self._tasks))
+
+    async def stop(self, within: float) -> None:
         """Drop what is left. The server has closed its peers politely before."""
         if self._heart is not None:
             self._heart.stop()
         self._handshakes.cancel()
-        for task in tuple(self._tasks):
-            task.cancel()
+        for task, session in tuple(self._tasks.items()):
+            if not session.is_at_its_end:
+                cancel_begun(task)
         for connection in tuple(self._connections):
             connection.abort()
         for socket in tuple(self.refused):
             socket.abort()
         self.batch.flush()
         await self._handshakes.finish()
-        if self._tasks:
-            await asyncio.wait(tuple(self._tasks), timeout=0.5)
+        await self._close_hooks(within)
         self.hub.detach(self.batch)
+
+    async def _close_hooks(self, within: float) -> None:
+        """Let the last hooks of everybody end, and cancel those that do not in time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                while self._connections or self._tasks:
+                    # A connection that was dropped tells of its end in the next turn.
+                    await asyncio.sleep(0)
+                    await self.finish()
+        for task in tuple(self._tasks):
+            cancel_begun(task)
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks), timeout=LAST_GRACE)
 
     def handshake(self, scope: Scope, socket: asyncio.Transport, early: bytes) -> None:
         """Take over a connection whose upgrade request has been read, with the bytes behind it."""
@@ -100,9 +123,9 @@ class PythonEngine:
     def left(self, connection: PythonConnection) -> None:
         self._connections.pop(connection, None)
 
-    def watch(self, task: asyncio.Task[None]) -> None:
+    def watch(self, task: asyncio.Task[None], session: Session) -> None:
         """Know the tasks of hooks, to end them with the server."""
-        self._tasks[task] = None
+        self._tasks[task] = session
         task.add_done_callback(lambda done: self._tasks.pop(done, None))
 
     def ping_payload(self) -> bytes:

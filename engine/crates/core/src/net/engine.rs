@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use slab::Slab;
 
 use super::connection::{Asked, Connection, End, Farewell, Key, Open, Phase};
 use super::deflating::{Deflating, Forms, Shared, config_for};
-use super::listen::Listener;
+use super::listen::{Accepted, Listener};
 use crate::close::Violation;
 use crate::deflate::{Config, Params};
 use crate::frame::Kind;
@@ -101,6 +101,9 @@ pub struct Engine {
     worked_on: u32,
     now: Duration,
     random: u32,
+    /// Connections with this descriptor or a higher one are turned away.
+    reserved_from: RawFd,
+    turned_away: usize,
 }
 
 /// What waits to be told without bytes.
@@ -142,6 +145,8 @@ impl Engine {
             worked_on: u32::MAX,
             now: Duration::ZERO,
             random: 0x9E37_79B9,
+            reserved_from: RawFd::MAX,
+            turned_away: 0,
         })
     }
 
@@ -170,8 +175,7 @@ impl Engine {
     /// # Errors
     /// It cannot be watched.
     pub fn listen(&mut self, socket: OwnedFd) -> std::io::Result<()> {
-        let data = EventData::new_u64(LISTENER + self.listeners.len() as u64);
-        epoll::add(&self.epoll, &socket, data, EventFlags::IN)?;
+        epoll::add(&self.epoll, &socket, listener_data(self.listeners.len()), EventFlags::IN)?;
         self.listeners.push(Listener::new(socket));
         Ok(())
     }
@@ -181,6 +185,17 @@ impl Engine {
         for listener in self.listeners.drain(..) {
             let _ = epoll::delete(&self.epoll, &listener.socket);
         }
+    }
+
+    /// Turn away, with 503, new connections whose descriptor is this one or a higher one: the system gives out the lowest
+    /// that is free, so these are the last.
+    pub fn reserve_from(&mut self, descriptor: RawFd) {
+        self.reserved_from = descriptor;
+    }
+
+    /// How many connections were turned away since the last call.
+    pub fn take_turned_away(&mut self) -> usize {
+        std::mem::take(&mut self.turned_away)
     }
 
     /// Ask the system what happened, without waiting. `now` counts from any fixed moment.
@@ -653,6 +668,11 @@ impl Engine {
         for key in due {
             self.beat(key);
         }
+        for (number, listener) in self.listeners.iter_mut().enumerate() {
+            if std::mem::take(&mut listener.is_waiting) {
+                let _ = epoll::modify(&self.epoll, &listener.socket, listener_data(number), EventFlags::IN);
+            }
+        }
     }
 
     // Inside.
@@ -675,29 +695,50 @@ impl Engine {
 
     fn accept_all(&mut self, number: usize) {
         for _ in 0..ACCEPTS {
-            let Some((socket, address)) = self.listeners.get_mut(number).and_then(Listener::accept) else { return };
-            self.generation = self.generation.wrapping_add(1);
-            let entry = self.connections.vacant_entry();
-            let index = entry.key();
-            if epoll::add(&self.epoll, &socket, EventData::new_u64(index as u64), EventFlags::IN).is_err() {
-                continue;
+            let Some(listener) = self.listeners.get_mut(number) else { return };
+            match listener.accept() {
+                Accepted::Connection(socket, address) => self.take(socket, address),
+                Accepted::Nobody => return,
+                Accepted::NoRoom => {
+                    // Until the next tick.
+                    listener.is_waiting = true;
+                    let data = listener_data(number);
+                    let _ = epoll::modify(&self.epoll, &listener.socket, data, EventFlags::empty());
+                    return;
+                }
             }
-            entry.insert(Connection {
-                socket,
-                generation: self.generation,
-                phase: Phase::Head(Box::new(Request::new()), address),
-                kept: Vec::new(),
-                outbox: Outbox::new(&self.limits),
-                deflating: None,
-                deadline: Some(self.now + self.limits.handshake_timeout),
-                is_dirty: false,
-                is_queued: false,
-                is_blocked: false,
-                is_paused: false,
-                progress_at: self.now,
-                farewell: Farewell::None,
-                interest: (true, false),
-            });
+        }
+    }
+
+    /// Take a new connection, or turn it away.
+    fn take(&mut self, socket: OwnedFd, address: Option<SocketAddr>) {
+        self.generation = self.generation.wrapping_add(1);
+        let is_reserved = socket.as_raw_fd() >= self.reserved_from;
+        let entry = self.connections.vacant_entry();
+        let index = entry.key();
+        if epoll::add(&self.epoll, &socket, EventData::new_u64(index as u64), EventFlags::IN).is_err() {
+            return;
+        }
+        entry.insert(Connection {
+            socket,
+            generation: self.generation,
+            phase: Phase::Head(Box::new(Request::new()), address),
+            kept: Vec::new(),
+            outbox: Outbox::new(&self.limits),
+            deflating: None,
+            deadline: Some(self.now + self.limits.handshake_timeout),
+            is_dirty: false,
+            is_queued: false,
+            is_blocked: false,
+            is_paused: false,
+            progress_at: self.now,
+            farewell: Farewell::None,
+            interest: (true, false),
+        });
+        if is_reserved {
+            self.turned_away += 1;
+            let answer = handshake::refusal(503, [("retry-after", &b"1"[..])], b"").unwrap_or_default();
+            self.answer_and_hang_up(index as u32, answer);
         }
     }
 
@@ -959,6 +1000,10 @@ impl Engine {
         flags.set(EventFlags::RDHUP, matches!(connection.phase, Phase::Asked(_)));
         let _ = epoll::modify(&self.epoll, &connection.socket, EventData::new_u64(u64::from(index)), flags);
     }
+}
+
+fn listener_data(number: usize) -> EventData {
+    EventData::new_u64(LISTENER + number as u64)
 }
 
 fn find(connections: &mut Slab<Connection>, key: Key) -> Option<&mut Connection> {

@@ -6,21 +6,31 @@ use std::os::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{self, SocketFlags};
 
-/// A listening socket, and a descriptor in reserve.
+/// A listening socket.
 #[derive(Debug)]
 pub(super) struct Listener {
     pub socket: OwnedFd,
-    reserve: Option<OwnedFd>,
+    /// It is not watched for now: whoever comes could not be let in, and would wake the loop for ever.
+    pub is_waiting: bool,
+}
+
+/// What there was to accept.
+pub(super) enum Accepted {
+    /// A connection, and where it comes from (None for a Unix socket).
+    Connection(OwnedFd, Option<SocketAddr>),
+    /// Nobody else is there.
+    Nobody,
+    /// Somebody, and no descriptor or no memory for a connection.
+    NoRoom,
 }
 
 impl Listener {
     pub fn new(socket: OwnedFd) -> Self {
-        let reserve = socket.try_clone().ok();
-        Self { socket, reserve }
+        Self { socket, is_waiting: false }
     }
 
-    /// The next connection and where it comes from (None for a Unix socket), None when there is none.
-    pub fn accept(&mut self) -> Option<(OwnedFd, Option<SocketAddr>)> {
+    /// The next connection.
+    pub fn accept(&self) -> Accepted {
         loop {
             match net::acceptfrom_with(&self.socket, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
                 Ok((socket, address)) => {
@@ -28,16 +38,11 @@ impl Listener {
                     if address.is_some() {
                         let _ = net::sockopt::set_tcp_nodelay(&socket, true);
                     }
-                    return Some((socket, address));
+                    return Accepted::Connection(socket, address);
                 }
                 Err(Errno::INTR | Errno::CONNABORTED) => {}
-                Err(Errno::MFILE | Errno::NFILE) => {
-                    // Let one in to send it away: a connection that waits would wake the loop for ever.
-                    drop(self.reserve.take()?);
-                    drop(net::accept_with(&self.socket, SocketFlags::CLOEXEC));
-                    self.reserve = self.socket.try_clone().ok();
-                }
-                Err(_) => return None,
+                Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => return Accepted::NoRoom,
+                Err(_) => return Accepted::Nobody,
             }
         }
     }

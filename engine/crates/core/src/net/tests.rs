@@ -114,3 +114,23 @@ fn a_bug_ends_one_connection_and_no_other() {
     assert_eq!(&received, b"\x81\x06to all");
     assert_eq!(scene.engine.len(), 1);
 }
+
+#[test]
+fn who_comes_with_one_of_the_last_descriptors_is_told_to_come_later() {
+    let mut scene = Scene::new();
+    let mut guest = scene.connect();
+    scene.engine.reserve_from(0);
+    let mut late = TcpStream::connect(scene.address).unwrap();
+    late.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    while scene.engine.take_turned_away() == 0 {
+        assert!(scene.started.elapsed() < Duration::from_secs(20), "it is not turned away");
+        scene.engine.poll(scene.started.elapsed());
+    }
+    let mut answer = String::new();
+    late.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(answer.contains("retry-after: 1\r\n"), "{answer}");
+
+    say(&mut guest, b"still here");
+    scene.wait(|told| matches!(told, Told::Message(_, payload) if payload == b"still here").then_some(()));
+}
