@@ -6,7 +6,7 @@ BIN := .venv/bin
 CARGO_LINT = cd engine && cargo fmt --check && cargo fmt --check --manifest-path fuzz/Cargo.toml && cargo clippy --quiet --all-targets -- -D warnings
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow fuzz autobahn lint format docs bench bench-scale bench-latency bench-broker bench-peers clean
+.PHONY: help setup demo test test-slow fuzz audit autobahn lint format docs bench bench-scale bench-latency bench-broker bench-peers clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
@@ -30,6 +30,10 @@ fuzz: ## Feed made-up bytes to both engines, FUZZ_SECONDS (10) for each target
 	@PYTHON="$(PYTHON)" scripts/setup test
 	@PYTHON="$(PYTHON)" scripts/fuzz $(ARGS)
 
+audit: ## Ask what is known against our dependencies: advisories, licences, sources
+	@PYTHON="$(PYTHON)" scripts/setup
+	@PYTHON="$(PYTHON)" scripts/audit $(ARGS)
+
 autobahn: ## Run the Autobahn test suite over both engines (10 minutes; needs a python2.7)
 	@PYTHON="$(PYTHON)" scripts/setup
 	@scripts/autobahn $(ARGS)
@@ -42,10 +46,12 @@ lint: ## Check format, style, types and the direction of imports
 	$(BIN)/lint-imports --no-cache
 	@if command -v cargo-clippy >/dev/null; then $(CARGO_LINT); fi
 
-docs: ## Write docs/compatibility.md of what the tests find on every server
-	@PYTHON="$(PYTHON)" scripts/setup test
+docs: ## Write the pages of what the tests find: compatibility, hostile inputs, licences (10 minutes)
+	@PYTHON="$(PYTHON)" scripts/setup test lint
 	@$(BIN)/python -m pytest tests/contract --deselect tests/contract/test_compatibility.py
 	@PYTHONPATH=tests $(BIN)/python -m compatibility
+	@PYTHONPATH=tests $(BIN)/python -m hostile
+	@PYTHONPATH=tests $(BIN)/python -m licences
 
 bench: setup ## Measure crosspeer beside its rivals (20 minutes) and write bench/RESULTS.md
 	@$(BIN)/python bench/run.py --write $(ARGS)

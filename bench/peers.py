@@ -22,7 +22,7 @@ from harness.paths import BENCH, ROOT
 
 PAGE = BENCH / "PEERS.md"
 WARM_UP, SECONDS = 1.0, 2.0
-CONNECTS, CYCLES, FIRST_CYCLES = 30, 500, 50
+CONNECTS, CYCLES, FIRST_CYCLES = 30, 500, 250
 HIGH, LOW = 256 * 1024, 64 * 1024
 """Bytes in an engine's queue between which the plain channels are kept: what the client does too."""
 
@@ -75,18 +75,22 @@ class Meter:
             await self._done.wait()
 
 
-async def rate(send: Send, meter: Meter) -> float:
-    """Messages a second, from the first that is sent to the last that has arrived."""
+async def rate(send: Send, meter: Meter) -> tuple[float, float]:
+    """Messages a second, from the first that is sent to the last that has arrived; and the seconds of CPU of each.
+
+    That is the time of all threads of the process, so of both ends.
+    """
     sent = 0
     for seconds in (WARM_UP, SECONDS):
-        before, started = sent, time.perf_counter()
+        before, started, cpu = sent, time.perf_counter(), time.process_time()
         while time.perf_counter() - started < seconds:
             for _ in range(16):
                 await send()
             sent += 16
         async with asyncio.timeout(60):
             await meter.wait_for(sent)
-        result = (sent - before) / (time.perf_counter() - started)
+        count = sent - before
+        result = count / (time.perf_counter() - started), (time.process_time() - cpu) / count
     return result
 
 
@@ -105,7 +109,7 @@ async def two_peers(url: str, engine: str) -> AsyncIterator[tuple[Any, Any]]:
         yield alice, bob
 
 
-async def connection(url: str, engine: str, value: Any) -> float:
+async def connection(url: str, engine: str, value: Any) -> tuple[float, float]:
     meter = Meter()
     async with two_peers(url, engine) as (alice, bob):
         bob.on("connection", lambda incoming: incoming.on("data", meter.arrived))
@@ -130,10 +134,16 @@ async def cycles(url: str, engine: str) -> list[float]:
     sizes = []
     async with two_peers(url, engine) as (alice, bob):
         closed = Meter()
-        bob.on("connection", lambda incoming: incoming.on("close", closed.arrived))
+
+        def answer(incoming: Any) -> None:
+            incoming.on("data", incoming.send)
+            incoming.on("close", closed.arrived)
+
+        bob.on("connection", answer)
         for turn in range(1, FIRST_CYCLES + CYCLES + 1):
             made = await alice.connect("bob")
             await made.send("x")
+            await made.receive()
             await made.close()
             async with asyncio.timeout(30):
                 await closed.wait_for(turn)
@@ -151,7 +161,7 @@ def resident() -> float:
 # The engines by themselves.
 
 
-async def plain_wrtc(_: str, data: bytes) -> float:
+async def plain_wrtc(_: str, data: bytes) -> tuple[float, float]:
     import webrtc
 
     here, there = webrtc.RTCPeerConnection(), webrtc.RTCPeerConnection()
@@ -204,7 +214,7 @@ async def plain_wrtc(_: str, data: bytes) -> float:
     return result
 
 
-async def plain_aiortc(_: str, data: bytes) -> float:
+async def plain_aiortc(_: str, data: bytes) -> tuple[float, float]:
     from aiortc import RTCConfiguration, RTCPeerConnection
 
     here, there = (RTCPeerConnection(RTCConfiguration(iceServers=[])) for _ in range(2))

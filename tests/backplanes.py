@@ -29,8 +29,16 @@ def find(program: str) -> str | None:
 class Broker:
     """A server that can be stopped, frozen and started again on the same address."""
 
-    def __init__(self, url: str, command: list[str], ready: Callable[[], bool], environment: dict[str, str]) -> None:
+    def __init__(
+        self,
+        url: str,
+        command: list[str],
+        ready: Callable[[], bool],
+        environment: dict[str, str],
+        folder: str | None = None,
+    ) -> None:
         self.url = url
+        self._folder = folder
         self._command = command
         self._ready = ready
         self._environment = environment
@@ -59,6 +67,15 @@ class Broker:
         for process in (self._process.pid, *map(int, children)):
             with suppress(ProcessLookupError):
                 os.kill(process, number)
+
+    def lose(self) -> None:
+        """Throw away what it keeps, while it does not run."""
+        assert self._folder is not None
+        for thing in Path(self._folder).iterdir():
+            if thing.is_dir():
+                shutil.rmtree(thing)
+            else:
+                thing.unlink()
 
     async def kill(self) -> None:
         """End it without a word."""
@@ -106,18 +123,21 @@ async def redis() -> AsyncIterator[Broker]:
     program = _required("redis-server", "redis-server")
     with tempfile.TemporaryDirectory() as folder:
         port = free_port()
+        # It writes everything down at once, so that a restart keeps it: `lose` is for tests that want it lost.
         command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
-        async with _running(Broker(f"redis://127.0.0.1:{port}/0", command, answers(port), {})) as broker:
+        command += ["--appendonly", "yes", "--appendfsync", "no"]
+        async with _running(Broker(f"redis://127.0.0.1:{port}/0", command, answers(port), {}, folder)) as broker:
             yield broker
 
 
 @asynccontextmanager
 async def nats() -> AsyncIterator[Broker]:
     program = _required("nats-server", "nats-server")
-    port = free_port()
-    command = [program, "-a", "127.0.0.1", "-p", str(port)]
-    async with _running(Broker(f"nats://127.0.0.1:{port}", command, answers(port), {})) as broker:
-        yield broker
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        port = free_port()
+        command = [program, "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", folder]
+        async with _running(Broker(f"nats://127.0.0.1:{port}", command, answers(port), {}, folder)) as broker:
+            yield broker
 
 
 @asynccontextmanager

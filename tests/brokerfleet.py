@@ -45,8 +45,8 @@ async def stop(node: Clients) -> None:
 
 
 async def known(id: str, *to: Clients) -> None:
-    """Wait until these know that some other node has an id."""
-    await until(lambda: all(fleet_of(node).knows(id) for node in to))
+    """Wait until these know where an id is on another node, and reach that."""
+    await until(lambda: all(fleet_of(node).carrier.place(id) for node in to))
 
 
 async def forgotten(id: str, *by: Clients) -> None:

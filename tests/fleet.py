@@ -11,10 +11,10 @@ from crosspeer.sync import Relay, open_backend
 from crosspeer.testing.contracts.harness import Recorder
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from backplanes import Broker
-    from crosspeer import Message, Peer
+    from crosspeer import History, Message, Peer
     from crosspeer.core.outgoing import Outgoing
     from crosspeer.core.presence import Attendee
 
@@ -40,6 +40,23 @@ def node(broker: Broker, **options: Any) -> Hub:
 @asynccontextmanager
 async def nodes(broker: Broker, count: int, **options: Any) -> AsyncIterator[list[Hub]]:
     hubs = [node(broker, **options) for _ in range(count)]
+    try:
+        for hub in hubs:
+            assert hub.sync is not None
+            await hub.sync.start()
+            assert relay_of(hub).is_up
+        yield hubs
+    finally:
+        for hub in hubs:
+            await hub.close()
+
+
+@asynccontextmanager
+async def nodes_with(
+    broker: Broker, count: int, hooks: Callable[[], Any], history: Mapping[str, History], **options: Any
+) -> AsyncIterator[list[Hub]]:
+    """Nodes whose topics have history."""
+    hubs = [Hub(hooks(), history=history, sync=Relay(open_backend(broker.url), **options)) for _ in range(count)]
     try:
         for hub in hubs:
             assert hub.sync is not None

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from crosspeer.peerjs.media.sources import BARS
+from crosspeer.peerjs import AudioFrame, VideoFrame
+from crosspeer.peerjs.media.sources import BARS, test_images
+from crosspeer.peerjs.media.writer import Writer
 from peers import DEADLINE
 
 if TYPE_CHECKING:
@@ -111,9 +113,6 @@ async def take(frames: AsyncGenerator[Any, None], count: int) -> list[Any]:
 
 async def film(path: Path, seconds: float = 1.0, *, size: tuple[int, int] = (160, 120), sound: bool = True) -> Path:
     """A file with the test pattern and a tone."""
-    from crosspeer.peerjs.media.writer import Writer
-    from crosspeer.peerjs.media.sources import test_images
-    from crosspeer.peerjs.rtc.frames import AudioFrame, VideoFrame
 
     def write() -> None:
         writer = Writer(str(path), ["video", "audio"] if sound else ["video"])

@@ -27,18 +27,21 @@ LOCK: Final = ROOT / "engine" / "Cargo.lock"
 FREE: Final = frozenset(
     {
         *("MIT", "MIT-0", "0BSD", "BSD-2-Clause", "BSD-3-Clause", "Apache-2.0", "ISC", "PSF-2.0", "Zlib", "Unlicense"),
-        *("Unicode-3.0", "CC0-1.0", "BSL-1.0", "ZPL-2.1", "HPND", "CNRI-Python", "Python-2.0", "Apache-2.0 WITH LLVM-exception"),
+        *("Unicode-3.0", "CC0-1.0", "BSL-1.0", "ZPL-2.1", "HPND", "TCL", "CNRI-Python", "Python-2.0"),
+        "Apache-2.0 WITH LLVM-exception",
     }
 )
 """Licences that ask for no more than a notice."""
 
 NAMED: Final = {
-    "certifi": "MPL-2.0 covers its own files alone, a list of certificates. Of the tests",
-    "hypothesis": "MPL-2.0 covers its own files alone. Of the tests",
-    "pathspec": "MPL-2.0 covers its own files alone. Of the linters",
-    "av": "its own code is BSD-3-Clause; its wheels hold FFmpeg's libraries, which are under the LGPL, some of them under the GPL. "
-    "It comes with `aiortc`, the second engine for WebRTC, and only if that is installed",
-    "wrtc": "its own code is BSD-3-Clause; it holds Chrome's WebRTC, which is BSD-3-Clause, with libraries of others under terms as free",
+    "certifi": "MPL-2.0 asks for changes to its own files alone, a list of certificates; for tests",
+    "hypothesis": "MPL-2.0 asks for changes to its own files alone; for tests",
+    "pathspec": "MPL-2.0 asks for changes to its own files alone; for linters",
+    "tqdm": "MPL-2.0 asks for changes to its own files alone; only with its extra",
+    "av": "its own code is BSD-3-Clause; its wheels hold FFmpeg (LGPL) built with x264 and x265 (GPL). Whoever hands a program on with these "
+    "wheels in it keeps to the GPL, or builds PyAV with an FFmpeg of their own. It comes with the extras `aiortc` and `media`, and with nothing else",
+    "wrtc": "its own code and Chrome's WebRTC in it are BSD-3-Clause, what that holds of others is as free; OpenH264 in it is Cisco's, "
+    "BSD-2-Clause, and H.264 is subject to patents",
 }
 """What is to be said of a package beside its licence."""
 
@@ -70,6 +73,8 @@ FREE_TEXT: Final = {
     "mpl 2.0": "MPL-2.0",
     "mpl-2.0": "MPL-2.0",
     "unlicense": "Unlicense",
+    "the mit license": "MIT",
+    "mpl-2.0 and mit": "MPL-2.0 AND MIT",
 }
 UNKNOWN: Final = "unknown"
 
@@ -116,8 +121,16 @@ def licence_of(package: Distribution) -> str:
     known = [CLASSIFIERS[text] for text in classifiers if text in CLASSIFIERS]
     if known:
         return " OR ".join(dict.fromkeys(known))
-    text = (metadata.get("License") or "").strip().splitlines()[:1]
-    return FREE_TEXT.get(text[0].lower(), text[0] if text and len(text[0]) < 40 else UNKNOWN) if text else UNKNOWN
+    words = [metadata.get("License") or "", *_titles(package)]
+    firsts = [text.strip().partition("\n")[0].strip().lower() for text in words]
+    return next((FREE_TEXT[first] for first in firsts if first in FREE_TEXT), UNKNOWN)
+
+
+def _titles(package: Distribution) -> Iterator[str]:
+    """The beginnings of the licence files of a package that says nothing else."""
+    for path in package.files or ():
+        if path.name.upper().startswith(("LICENSE", "LICENCE")) and ".dist-info" in str(path):
+            yield path.read_text()[:100]
 
 
 def pinned() -> dict[str, str]:
@@ -139,12 +152,14 @@ def python_dependencies() -> list[Dependency]:
     roots += [(name, [line for line in wanted if isinstance(line, str)]) for name, wanted in groups.items()]
     uses: dict[str, list[str]] = {}
     for use, wanted in roots:
-        for name in closure(wanted):
+        for name in dict.fromkeys(closure(wanted)):
             uses.setdefault(name, []).append(use)
     found = []
     for name, all_uses in sorted(uses.items()):
         package = distribution(name)
-        shown = all_uses[:1] if all_uses[0] == "always" else [use for use in all_uses if use.startswith("`")] or all_uses
+        shown = (
+            all_uses[:1] if all_uses[0] == "always" else [use for use in all_uses if use.startswith("`")] or all_uses
+        )
         found.append(Dependency(package.metadata["Name"], package.version, licence_of(package), ", ".join(shown)))
     return found
 
@@ -211,7 +226,9 @@ def _built(metadata: dict[str, Any]) -> set[str]:
             waiting += [
                 dependency["pkg"]
                 for dependency in nodes[id]["deps"]
-                if any(kind["kind"] != "dev" and "windows" not in str(kind["target"]) for kind in dependency["dep_kinds"])
+                if any(
+                    kind["kind"] != "dev" and "windows" not in str(kind["target"]) for kind in dependency["dep_kinds"]
+                )
             ]
     return seen
 

@@ -27,13 +27,13 @@ class Command:
         self._changed = asyncio.Condition()
         self._reading = asyncio.create_task(self._read())
 
-    async def printed(self, pattern: str, times: int = 1) -> re.Match[str]:
+    async def printed(self, pattern: str, times: int = 1, timeout: float = TIMEOUT) -> re.Match[str]:
         """Wait until a pattern was printed that often, and return that match."""
 
         def found() -> list[re.Match[str]]:
             return list(re.finditer(pattern, self.output))
 
-        async with asyncio.timeout(TIMEOUT), self._changed:
+        async with asyncio.timeout(timeout), self._changed:
             await self._changed.wait_for(lambda: len(found()) >= times or self._reading.done())
         assert len(found()) >= times, f"{pattern!r} was not printed {times} times:\n{self.output}"
         return found()[times - 1]

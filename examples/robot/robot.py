@@ -96,6 +96,7 @@ class Robot:
             "x": round(body.x, 3),
             "y": round(body.y, 3),
             "heading": round(body.heading, 4),
+            "speed": round(body.speed, 3),
             "left": round(body.left, 3),
             "right": round(body.right, 3),
             "bumped": body.bumped,

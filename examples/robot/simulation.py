@@ -85,16 +85,14 @@ class Body:
     """Radians, from the x axis towards the y axis, which points down on the page."""
     left: float = 0.0
     right: float = 0.0
-    """Speeds of the wheels in metres a second."""
+    """Speeds of the wheels in metres a second. They slip where something is in the way."""
+    speed: float = 0.0
+    """Of the robot, forwards."""
     bumped: bool = False
     _wanted: tuple[float, float] = (0.0, 0.0)
 
     def drive(self, left: float, right: float) -> None:
         self._wanted = (_bounded(left) * TOP_SPEED, _bounded(right) * TOP_SPEED)
-
-    @property
-    def speed(self) -> float:
-        return (self.left + self.right) / 2
 
     def step(self, seconds: float) -> None:
         """Let so much time pass: a small step, such as a fiftieth of a second."""
@@ -102,16 +100,15 @@ class Body:
         self.left += _bounded((self._wanted[0] - self.left) / most) * most
         self.right += _bounded((self._wanted[1] - self.right) / most) * most
         turn = (self.left - self.right) / TRACK * seconds
-        middle = self.heading + turn / 2
-        x = self.x + self.speed * seconds * math.cos(middle)
-        y = self.y + self.speed * seconds * math.sin(middle)
+        ahead = (self.left + self.right) / 2 * seconds
+        dx, dy = ahead * math.cos(self.heading + turn / 2), ahead * math.sin(self.heading + turn / 2)
         self.heading = math.remainder(self.heading + turn, math.tau)
-        self.bumped = not self.room.has_room(x, y)
-        if self.bumped:
-            # It turns on the spot, and goes no further.
-            self.left, self.right = (self.left - self.right) / 2, (self.right - self.left) / 2
-        else:
-            self.x, self.y = x, y
+        # Along a wall, if not through it.
+        ways = [(self.x + dx, self.y + dy), (self.x + dx, self.y), (self.x, self.y + dy), (self.x, self.y)]
+        x, y = next(way for way in ways if self.room.has_room(*way))
+        self.bumped = (x, y) != ways[0]
+        self.speed = math.copysign(math.hypot(x - self.x, y - self.y) / seconds, ahead)
+        self.x, self.y = x, y
 
     def ranges(self) -> list[float]:
         """What the range finder sees, all around, beginning straight ahead."""

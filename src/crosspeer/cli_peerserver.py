@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import click
 
 from crosspeer import __version__
+from crosspeer.core.errors import MissingExtra
 from crosspeer.peerjs import BrokerLimits, PeerServer, Turn
 from crosspeer.server.logs import LEVELS, configure_logging
 from crosspeer.server.serve import serve
@@ -86,6 +87,7 @@ def _milliseconds(name: str, default: int, text: str) -> Option:
 )
 @click.option("--turn_secret", envvar="PEERSERVER_TURN_SECRET", help="Its secret; better by PEERSERVER_TURN_SECRET.")
 @click.option("--turn_lifetime", default=600, show_default=True, type=click.IntRange(1, 86400), help="In seconds.")
+@click.option("--sync", metavar="URL", help="Be one broker with other nodes: redis://, nats://, postgres://, local:///path.")
 @click.option("--max_message_size", type=click.IntRange(min=1), help="Largest frame in bytes [default: 65536].")
 @click.option("--log-level", default="warning", show_default=True, type=click.Choice(LEVELS), help="To standard error.")
 def peerserver(
@@ -172,7 +174,7 @@ def _server(
             limits=BrokerLimits() if max_message_size is None else BrokerLimits(max_message_size=max_message_size),
             **options,
         )
-    except ValueError as error:
+    except (ValueError, MissingExtra) as error:
         _fail(f"crosspeer: {error}")
 
 

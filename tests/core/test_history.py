@@ -120,8 +120,8 @@ def test_tagged_messages_say_where_they_stand() -> None:
 def test_the_first_pattern_that_matches_counts() -> None:
     hub = Hub(history={"chat/*": History(size=1), "*": History(size=2)})
     assert hub.history is not None
-    assert hub.history._kept("chat/1") == History(size=1)
-    assert hub.history._kept("other") == History(size=2)
+    assert hub.history.rule("chat/1") == ("chat/*", History(size=1))
+    assert hub.history.rule("other") == ("*", History(size=2))
     assert not Histories({"chat/*": History()}).keeps("other")
 
 

@@ -4,17 +4,17 @@ It knows nothing of nodes, sockets or clocks. A *stream* is what one publisher s
 numbered from 0. A *log* is what one subscriber heard of one topic, over all of its connections, and when it was told
 that something may be missing. Two promises are checked:
 
-- of a topic **without history**: at most once, in the order of each stream, and a gap within a stream only behind a
-  telling or a new connection;
-- of a topic **with history**: the same positions hold the same messages for everybody, without a gap but behind a
-  telling, whatever became of the connections.
+- of every topic: nothing that nobody said, nothing twice, each stream in its order, and a gap within a stream only
+  behind a telling. Where there is no history, a new connection is one.
+- of a topic with history, beside that: positions count on, and the same one holds the same message for everybody. Where
+  offsets have holes, nobody else has heard what is in one.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 Kind = Literal["loss", "double", "disorder", "untold gap", "invented"]
@@ -46,13 +46,26 @@ class Told(NamedTuple):
 
 
 class Came(NamedTuple):
-    """A new connection. `whole`: it was said that nothing is missing (`recovered`)."""
+    """A new connection."""
 
     at: float
     whole: bool = False
+    """Whether it was said that nothing is missing (`recovered`)."""
+    epoch: str = ""
+    offset: int = 0
+    """Where it stands, if a topic with history said so."""
 
 
-Entry = Heard | Told | Came
+class Moved(NamedTuple):
+    """A topic with history said where its subscriber stands now."""
+
+    at: float
+    whole: bool
+    epoch: str
+    offset: int
+
+
+Entry = Heard | Told | Came | Moved
 
 
 @dataclass(slots=True)
@@ -67,12 +80,7 @@ class Published:
     confirmed: int
     """Messages that its node has answered for, from the first."""
     broken: bool = False
-    """Whether the connection was lost, so that nobody can say what became of the last ones."""
-    doubts: list[tuple[int, int]] = field(default_factory=list)
-    """Ranges of numbers that were sent around an outage that the publisher was told of."""
-
-    def is_in_doubt(self, number: int) -> bool:
-        return any(first <= number < end for first, end in self.doubts)
+    """Whether the connection was lost. Where there is no history, nobody can say then what became of the last ones."""
 
 
 @dataclass(slots=True)
@@ -105,17 +113,27 @@ Name = tuple[Stream, int]
 
 
 class Checker:
-    """Takes all streams, then log by log, and says in the end what was wrong."""
+    """Takes all streams, then log by log, and says in the end what was wrong.
 
-    def __init__(self, published: Iterable[Published], with_history: Iterable[str] = ()) -> None:
+    Args:
+        with_history: the topics that have one.
+        has_holes: whether the offsets of a topic may have holes.
+    """
+
+    def __init__(
+        self, published: Iterable[Published], with_history: Iterable[str] = (), *, has_holes: bool = False
+    ) -> None:
         self._streams: dict[str, dict[Stream, Published]] = {}
         for each in published:
             self._streams.setdefault(each.topic, {})[each.stream] = each
         self._kept = frozenset(with_history)
+        self._has_holes = has_holes
         self._slots: dict[str, dict[Slot, Name]] = {}
         """Of each topic with history, what each position holds."""
-        self._ends: list[tuple[Log, Heard | None]] = []
-        """Of logs of such topics, the last that was heard and not followed by a telling."""
+        self._ends: list[tuple[Log, Slot | None]] = []
+        """Where the logs of such topics end."""
+        self._jumps: list[tuple[Log, str, int, int]] = []
+        """Offsets of an epoch between which a subscriber has heard nothing."""
         self._found: list[Violation] = []
         self.deliveries = 0
         self.tellings = 0
@@ -123,16 +141,15 @@ class Checker:
     def add(self, log: Log) -> None:
         """Check one log."""
         self.deliveries += sum(isinstance(entry, Heard) for entry in log.entries)
-        self.tellings += sum(isinstance(entry, Told) for entry in log.entries)
+        self.tellings += sum(_is_telling(entry) for entry in log.entries if not isinstance(entry, Came))
         self._check_names(log)
+        self._check_streams(log, has_history=log.topic in self._kept)
         if log.topic in self._kept:
             self._check_positions(log)
-        else:
-            self._check_streams(log)
 
     def violations(self) -> list[Violation]:
         """Everything that was found, with what only all logs together can tell."""
-        return [*self._found, *self._check_slots(), *self._check_ends()]
+        return [*self._found, *self._check_jumps(), *self._check_ends()]
 
     # Of each log.
 
@@ -145,132 +162,133 @@ class Checker:
                 continue
             known = streams.get(entry.stream)
             if known is None or not 0 <= entry.number < known.attempted:
-                self._report("invented", log, f"{_name(entry)} was never published")
+                self._report("invented", log, f"{_named(*entry[:2])} was never published")
             if (entry.stream, entry.number) in heard:
-                self._report("double", log, f"{_name(entry)} came twice")
+                self._report("double", log, f"{_named(*entry[:2])} came twice")
             heard.add((entry.stream, entry.number))
 
-    def _check_streams(self, log: Log) -> None:
-        """A topic without history: each stream in its order, without a gap that nobody told of."""
+    def _check_streams(self, log: Log, *, has_history: bool) -> None:
+        """Each stream in its order, without a gap that nobody told of."""
         last: dict[Stream, int] = {}
-        since: dict[Stream, bool] = {}
-        """Whether all of this stream has been heard since: False behind a telling or a new connection."""
+        unbroken: set[Stream] = set()
+        """Those of which all has to be heard since then: behind a telling there are none."""
         quiet_from = float("-inf")
         for entry in log.entries:
             if not isinstance(entry, Heard):
-                since.clear()
-                quiet_from = entry.at
+                if _is_telling(entry) and not (isinstance(entry, Came) and entry.whole and has_history):
+                    unbroken.clear()
+                    quiet_from = entry.at
                 continue
             stream, number = entry.stream, entry.number
             before = last.get(stream)
-            if before is None and self._must_begin(log, stream, quiet_from) and number > 0:
-                self._report("untold gap", log, f"{stream} began with {number}")
-            elif before is not None and number < before:
-                self._report("disorder", log, f"{_name(entry)} came after {before}")
-            elif before is not None and number > before + 1 and since.get(stream, False):
-                self._gap(log, stream, before, number)
+            if before is None:
+                if number > 0 and self._must_begin(log, stream, quiet_from):
+                    self._report("untold gap", log, f"{_named(stream)} began with {number}")
+            elif number < before:
+                self._report("disorder", log, f"{_named(stream, number)} came after {before}")
+            elif number > before + 1 and stream in unbroken:
+                self._report("untold gap", log, f"{_named(stream, number)} came after {before}")
             last[stream] = max(number, last.get(stream, -1))
-            since[stream] = True
+            unbroken.add(stream)
         if not log.left:
-            self._check_tails(log, last, since, quiet_from)
-
-    def _gap(self, log: Log, stream: Stream, before: int, number: int) -> None:
-        known = self._streams.get(log.topic, {}).get(stream)
-        if known is None or not all(known.is_in_doubt(missing) for missing in range(before + 1, number)):
-            self._report("untold gap", log, f"{stream}: {number} came after {before}")
+            self._check_tails(log, last, unbroken, quiet_from)
 
     def _must_begin(self, log: Log, stream: Stream, quiet_from: float) -> bool:
         """Whether the subscriber was there before the stream began."""
         known = self._streams.get(log.topic, {}).get(stream)
-        return known is not None and stream.publisher != log.subscriber and known.begun > quiet_from + GRACE
+        return known is not None and known.begun > quiet_from + GRACE
 
-    def _check_tails(self, log: Log, last: dict[Stream, int], since: dict[Stream, bool], quiet_from: float) -> None:
+    def _check_tails(self, log: Log, last: dict[Stream, int], unbroken: set[Stream], quiet_from: float) -> None:
         """What was confirmed has arrived, if nothing has happened since."""
+        has_history = log.topic in self._kept
         for stream, known in self._streams.get(log.topic, {}).items():
-            if known.broken or stream.publisher == log.subscriber or not known.confirmed:
+            if not has_history and (known.broken or stream.publisher == log.subscriber):
                 continue
-            if stream in last and not since.get(stream, False):
-                continue
-            if stream not in last and not self._must_begin(log, stream, quiet_from):
-                continue
-            missing = range(last.get(stream, -1) + 1, known.confirmed)
-            if not all(map(known.is_in_doubt, missing)):
-                self._report("loss", log, f"{stream}: {len(missing)} at the end, from {missing[0]} on")
+            if stream in last:
+                is_due = stream in unbroken
+            else:
+                is_due = self._must_begin(log, stream, quiet_from)
+            missing = known.confirmed - 1 - last.get(stream, -1)
+            if is_due and missing > 0:
+                self._report("loss", log, f"{missing} of {_named(stream)} at the end, up to {known.confirmed - 1}")
 
     def _check_positions(self, log: Log) -> None:
-        """A topic with history: positions that count on."""
+        """Positions count on, and are the same for everybody."""
         slots = self._slots.setdefault(log.topic, {})
-        last: Heard | None = None
-        told = True
+        last: Slot | None = None
         for entry in log.entries:
-            if isinstance(entry, Came):
-                told = told or not entry.whole
-            elif isinstance(entry, Told):
-                told = True
-            else:
+            if isinstance(entry, Heard):
                 self._check_slot(log, slots, entry)
-                if last is not None:
-                    self._check_step(log, last, entry, told)
-                last, told = entry, False
+                self._check_step(log, last, entry)
+                last = (entry.epoch, entry.offset)
+            elif isinstance(entry, Moved):
+                last = (entry.epoch, entry.offset)
+            elif isinstance(entry, Told) or not entry.whole:
+                last = (entry.epoch, entry.offset) if isinstance(entry, Came) and entry.epoch else None
         if not log.left:
-            self._ends.append((log, None if told else last))
+            self._ends.append((log, last))
 
     def _check_slot(self, log: Log, slots: dict[Slot, Name], entry: Heard) -> None:
         name = (entry.stream, entry.number)
         there = slots.setdefault((entry.epoch, entry.offset), name)
         if there != name:
-            self._report("disorder", log, f"{_name(entry)} is at {entry.offset}, where others heard {there}")
+            slot = f"{entry.epoch}:{entry.offset}"
+            self._report("disorder", log, f"{_named(*name)} is at {slot}, where others heard {_named(*there)}")
 
-    def _check_step(self, log: Log, last: Heard, entry: Heard, told: bool) -> None:
-        if entry.epoch == last.epoch and entry.offset <= last.offset:
-            self._report("disorder", log, f"offset {entry.offset} came after {last.offset}")
-        elif not told and (entry.epoch != last.epoch or entry.offset != last.offset + 1):
-            self._report("untold gap", log, f"{entry.epoch}:{entry.offset} came after {last.epoch}:{last.offset}")
+    def _check_step(self, log: Log, last: Slot | None, entry: Heard) -> None:
+        if last is None:
+            return
+        epoch, offset = last
+        # An epoch that is new is heard from its beginning.
+        before = offset if epoch == entry.epoch else 0
+        if entry.offset <= before:
+            self._report("disorder", log, f"{entry.epoch}:{entry.offset} came after {epoch}:{offset}")
+        elif entry.offset > before + 1 and self._has_holes:
+            self._jumps.append((log, entry.epoch, before, entry.offset))
+        elif entry.offset > before + 1:
+            self._report("untold gap", log, f"{entry.epoch}:{entry.offset} came after {epoch}:{offset}")
 
     # Of all logs together.
 
-    def _check_slots(self) -> Iterator[Violation]:
-        """What the positions of a topic hold: every stream in order, and all of it that was confirmed."""
-        for topic in sorted(self._kept):
-            present: dict[Stream, set[int]] = {}
-            last: dict[tuple[str, Stream], int] = {}
-            for (epoch, _), (stream, number) in sorted(self._slots.get(topic, {}).items(), key=lambda item: item[0]):
-                before = last.get((epoch, stream), -1)
-                if number < before:
-                    yield Violation("disorder", topic, "all", f"{stream}: {number} is kept after {before}")
-                last[epoch, stream] = number
-                present.setdefault(stream, set()).add(number)
-            for stream, known in self._streams.get(topic, {}).items():
-                missing = [n for n in range(known.confirmed) if n not in present.get(stream, ())]
-                missing = [number for number in missing if not known.is_in_doubt(number)]
-                if missing:
-                    yield Violation("loss", topic, "all", f"{stream}: {len(missing)} were confirmed: {missing[:5]}")
+    def _check_jumps(self) -> Iterator[Violation]:
+        """Nobody has heard what was jumped over."""
+        for log, epoch, before, after in self._jumps:
+            slots = self._slots[log.topic]
+            missed = [offset for offset in range(before + 1, after) if (epoch, offset) in slots]
+            if missed:
+                what = f"{epoch}:{after} came after {before}, and others heard {missed[0]}"
+                yield Violation("untold gap", log.topic, log.subscriber, what)
 
     def _check_ends(self) -> Iterator[Violation]:
-        """Whoever is there has everything that anybody has."""
+        """All who are there have heard what anybody has."""
         for topic in sorted(self._kept):
-            ends = [(log, last) for log, last in self._ends if log.topic == topic]
-            epochs = Counter(last.epoch for _, last in ends if last is not None)
-            if not epochs:
+            ends = [(log, last) for log, last in self._ends if log.topic == topic and last is not None]
+            if not ends:
                 continue
-            current = epochs.most_common(1)[0][0]
-            newest = max(offset for epoch, offset in self._slots[topic] if epoch == current)
+            current = Counter(epoch for _, (epoch, _) in ends).most_common(1)[0][0]
+            newest = max((offset for epoch, offset in self._slots[topic] if epoch == current), default=0)
             for log, last in ends:
-                if last is not None and (last.epoch, last.offset) != (current, newest):
-                    what = f"it ends at {last.epoch}:{last.offset}, others at {current}:{newest}"
+                if last[0] != current or last[1] < newest:
+                    what = f"it ends at {last[0]}:{last[1]}, others at {current}:{newest}"
                     yield Violation("loss", topic, log.subscriber, what)
 
     def _report(self, kind: Kind, log: Log, what: str) -> None:
         self._found.append(Violation(kind, log.topic, log.subscriber, what))
 
 
-def _name(entry: Heard) -> str:
-    return f"{entry.stream.publisher}/{entry.stream.session} number {entry.number}"
+def _is_telling(entry: Entry) -> bool:
+    return isinstance(entry, (Told, Came)) or (isinstance(entry, Moved) and not entry.whole)
 
 
-def check(published: Iterable[Published], logs: Iterable[Log], with_history: Iterable[str] = ()) -> list[Violation]:
+def _named(stream: Stream, number: int | None = None) -> str:
+    return f"{stream.publisher}/{stream.session}" + ("" if number is None else f" number {number}")
+
+
+def check(
+    published: Iterable[Published], logs: Iterable[Log], with_history: Iterable[str] = (), *, has_holes: bool = False
+) -> list[Violation]:
     """Check everything at once."""
-    checker = Checker(published, with_history)
+    checker = Checker(published, with_history, has_holes=has_holes)
     for log in logs:
         checker.add(log)
     return checker.violations()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
-from faults.checker import Came, Entry, Heard, Published, Stream, Told
+from faults.checker import Came, Entry, Heard, Moved, Published, Stream, Told
 from raw import CLOSE, FIN, PING, PONG, TEXT, frame, handshake
 
 FIRST_PAUSE: Final = 0.1
@@ -198,11 +198,12 @@ class Client(asyncio.Protocol):
 
     def _hear_tagged(self, topic: str, position: str, data: str | None = None, recovered: bool = True) -> None:
         self._positions[topic] = position
-        if data is not None:
-            epoch, _, offset = position.partition(":")
+        epoch, _, offset = position.partition(":")
+        if data is None:
+            moved = Moved(time.monotonic(), recovered, epoch, int(offset))
+            self._early.get(topic, self.logs[topic]).append(moved)
+        else:
             self._keep(data, epoch, int(offset))
-        elif not recovered:
-            self._early.get(topic, self.logs[topic]).append(Told(time.monotonic()))
 
     def _keep(self, text: str, epoch: str = "", offset: int = 0) -> None:
         topic, publisher, session, number = text.split(" ")
@@ -217,9 +218,11 @@ class Client(asyncio.Protocol):
         now = time.monotonic()
         if what == "came":
             topic, is_whole, position = arguments
+            epoch, offset = "", "0"
             if position is not None:
                 self._positions[topic] = position
-            self.logs[topic] += [Came(now, is_whole), *self._early.pop(topic)]
+                epoch, _, offset = position.partition(":")
+            self.logs[topic] += [Came(now, is_whole, epoch, int(offset)), *self._early.pop(topic)]
             if not self._early:
                 self._crowd.back(None if self._lost_at is None else now - self._lost_at)
                 self._lost_at, self._attempt = None, 0

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from faults.brokers import STORES, Store
-from faults.checker import Came, Checker, Heard, Log, Published, Stream, Told, Violation
+from faults.checker import Came, Checker, Entry, Heard, Log, Moved, Published, Stream, Told, Violation
 from faults.clients import Crew
 from faults.proxy import Proxy, proxy
 from process import Command, serving
@@ -32,6 +32,11 @@ PER_PROCESS: Final = 500
 """Clients of one process."""
 WITHIN: Final = 30.0
 """Seconds until whatever is waited for has happened."""
+KINDS: Final[dict[str, type[Told | Came | Moved]]] = {"Told": Told, "Came": Came, "Moved": Moved}
+LOGS: Final = ("redis", "nats", "local")
+"""Backplanes that keep logs for all nodes. With another one each node keeps the history of topics for itself."""
+HOLES: Final = ("nats",)
+"""Backplanes where the messages of all topics are numbered together."""
 SAID: Final = 2000
 """Characters of what a node has said that are told of a run that failed."""
 QUIET: Final = 1.0
@@ -58,7 +63,7 @@ class Plan:
 
     @property
     def names(self) -> list[str]:
-        kinds = ("live", "kept" if self.history else "live")
+        kinds = ("live", "kept" if self.history and self.backend in LOGS else "live")
         return [f"{kinds[number % 2]}/{number}" for number in range(self.topics)]
 
 
@@ -271,13 +276,14 @@ async def judge(fleet: Fleet, folder: Path) -> Outcome:
         *(crew.say("dump", str(path)) for crew, path in zip(fleet._crews, paths, strict=True))
     )
     returns = [seconds for answer in answers for seconds in answer["returns"]]
-    return read(paths, fleet.plan.names, returns)
+    return read(paths, fleet.plan, returns)
 
 
-def read(paths: list[Path], topics: list[str], returns: list[float]) -> Outcome:
+def read(paths: list[Path], plan: Plan, returns: list[float]) -> Outcome:
     """Check what clients have written down."""
     published = [_published(row[1]) for row in _rows(paths, "published")]
-    checker = Checker(published, with_history=[topic for topic in topics if topic.startswith("kept/")])
+    with_history = [topic for topic in plan.names if topic.startswith("kept/")]
+    checker = Checker(published, with_history, has_holes=plan.backend in HOLES)
     recovered = 0
     for _, name, topic, rows in _rows(paths, "log"):
         log = Log(name, topic, [_entry(*row) for row in rows])
@@ -297,12 +303,11 @@ def _rows(paths: list[Path], kind: str) -> Iterator[list[Any]]:
 
 
 def _published(row: dict[str, Any]) -> Published:
-    doubts = [(first, end) for first, end in row["doubts"]]
-    return Published(**row | {"stream": Stream(*row["stream"]), "doubts": doubts})
+    return Published(**row | {"stream": Stream(*row["stream"])})
 
 
-def _entry(kind: str, *values: Any) -> Heard | Told | Came:
+def _entry(kind: str, *values: Any) -> Entry:
     if kind == "Heard":
         stream, *others = values
         return Heard(Stream(*stream), *others)
-    return Told(*values) if kind == "Told" else Came(*values)
+    return KINDS[kind](*values)

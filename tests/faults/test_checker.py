@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from faults.checker import Came, Checker, Entry, Heard, Kind, Log, Published, Stream, Told, check
+from faults.checker import Came, Checker, Entry, Heard, Kind, Log, Moved, Published, Stream, Told, check
 
 ADA = Stream("ada", 1)
 AGAIN = Stream("ada", 2)
@@ -119,7 +119,7 @@ def test_one_log_for_all_whoever_comes_back_where() -> None:
     published = [said(ADA, 3, "kept"), said(BOB, 2, "kept")]
     first = [*placed(ADA, (0, 1)), *placed(BOB, (0, 2))]
     rest = [*placed(ADA, (1, 3), (2, 4)), *placed(BOB, (1, 5))]
-    logs = [kept("cem", *first, *rest), kept("dora", *first, Came(200.0, whole=True), *rest), kept("eve", *rest)]
+    logs = [kept("cem", *first, *rest), kept("dora", *first, Came(200.0, whole=True), *rest), Log("eve", "kept", [Came(99.5), *rest])]
     assert kinds(published, *logs, with_history=HISTORY) == []
 
 
@@ -128,13 +128,19 @@ def test_one_log_for_all_whoever_comes_back_where() -> None:
     [
         ("untold gap", placed(ADA, (0, 1), (2, 3))),
         ("untold gap", [*placed(ADA, (0, 1)), Came(200.0, whole=True), *placed(ADA, (2, 3))]),
-        ("untold gap", [*placed(ADA, (0, 1), (1, 2)), *placed(ADA, (2, 1), epoch="f")]),
+        ("untold gap", [*placed(ADA, (0, 1)), Moved(200.0, True, "e", 2), *placed(ADA, (2, 3))]),
+        ("untold gap", [*placed(ADA, (0, 1)), Moved(200.0, False, "e", 1), *placed(ADA, (2, 3))]),
+        ("untold gap", [Came(1.0, False, "e", 1), *placed(ADA, (2, 3))]),
+        ("untold gap", [*placed(ADA, (0, 1)), *placed(ADA, (1, 2), (2, 3), epoch="f")]),
         ("disorder", placed(ADA, (1, 2), (0, 1), (2, 3))),
         ("disorder", [*placed(ADA, (1, 1), (0, 2)), *placed(ADA, (2, 3))]),
+        ("disorder", [*placed(ADA, (0, 1), (1, 2)), Moved(200.0, True, "e", 3), *placed(ADA, (2, 3))]),
         ("double", [*placed(ADA, (0, 1), (1, 2)), Came(200.0, whole=True), *placed(ADA, (1, 2), (2, 3))]),
         ("double", [*placed(ADA, (0, 1), (1, 2), (2, 3)), *placed(ADA, (2, 4))]),
         ("invented", placed(ADA, (0, 1), (1, 2), (2, 3), (3, 4))),
         ("loss", placed(ADA, (0, 1), (1, 2))),
+        ("loss", [*placed(ADA, (0, 1)), Came(200.0, whole=True)]),
+        ("loss", []),
     ],
 )
 def test_each_kind_is_found_by_positions(kind: Kind, entries: list[Entry]) -> None:
@@ -144,11 +150,24 @@ def test_each_kind_is_found_by_positions(kind: Kind, entries: list[Entry]) -> No
 
 def test_a_gap_that_is_told_is_none() -> None:
     well = kept("cem", *placed(ADA, (0, 1), (1, 2), (2, 3)))
-    for between in (Told(200.0), Came(200.0)):
+    tellings: list[Entry] = [Told(200.0), Came(200.0), Came(200.0, False, "e", 2), Moved(200.0, False, "e", 2)]
+    for between in tellings:
         gap = kept("dora", *placed(ADA, (0, 1)), between, *placed(ADA, (2, 3)))
         assert kinds([said(ADA, 3, "kept")], well, gap, with_history=HISTORY) == []
-        new = kept("dora", *placed(ADA, (0, 1)), between)
-        assert kinds([said(ADA, 3, "kept")], well, new, with_history=HISTORY) == []
+    new = kept("dora", *placed(ADA, (0, 1)), Moved(200.0, False, "e", 3))
+    assert kinds([said(ADA, 3, "kept")], well, new, with_history=HISTORY) == []
+
+
+def test_a_node_that_is_apart_has_an_epoch_of_its_own_and_comes_back() -> None:
+    """Its own messages early, then those of the others: all of them once, and from then on as everybody has them."""
+    published = [said(ADA, 4, "kept"), said(BOB, 2, "kept")]
+    alone = [*placed(ADA, (0, 1)), *placed(ADA, (1, 1), (2, 2), epoch="f"), *placed(BOB, (0, 3), (1, 4), epoch="f")]
+    back = [Moved(200.0, True, "e", 5), *placed(ADA, (3, 6))]
+    others = [*placed(ADA, (0, 1)), *placed(BOB, (0, 2), (1, 3)), *placed(ADA, (1, 4), (2, 5), (3, 6))]
+    assert kinds(published, kept("cem", *alone, *back), kept("dora", *others), with_history=HISTORY) == []
+    missed = [entry for entry in alone if entry != Heard(BOB, 0, "f", 3)]
+    found = kinds(published, kept("cem", *missed, *back), kept("dora", *others), with_history=HISTORY)
+    assert found.count("untold gap") == 2, "by the stream, and by the position"
 
 
 def test_a_log_that_was_lost_and_begun_anew_has_another_epoch() -> None:
@@ -156,7 +175,17 @@ def test_a_log_that_was_lost_and_begun_anew_has_another_epoch() -> None:
     assert kinds([said(ADA, 3, "kept")], kept("cem", *anew), kept("dora", *anew), with_history=HISTORY) == []
     stays = kept("dora", *placed(ADA, (0, 1)))
     found = kinds([said(ADA, 3, "kept")], kept("cem", *anew), kept("eve", *anew), stays, with_history=HISTORY)
-    assert found == ["loss"]
+    assert set(found) == {"loss"}
+
+
+def test_offsets_with_holes_may_jump_over_what_nobody_has_heard() -> None:
+    published = [said(ADA, 3, "kept")]
+    well = kept("cem", *placed(ADA, (0, 2), (1, 3), (2, 9)))
+    assert check(published, [well], HISTORY, has_holes=True) == []
+    assert "untold gap" in kinds(published, well, with_history=HISTORY)
+    late = Log("dora", "kept", [Came(99.5), *placed(ADA, (0, 2)), Moved(200.0, False, "e", 2), *placed(ADA, (2, 9))])
+    (violation,) = check(published, [well, late], HISTORY, has_holes=True)
+    assert str(violation) == "untold gap: dora in kept: e:9 came after 2, and others heard 3"
 
 
 def test_two_nodes_that_number_for_themselves_are_found() -> None:
@@ -164,11 +193,11 @@ def test_two_nodes_that_number_for_themselves_are_found() -> None:
     assert "disorder" in kinds([said(ADA, 2, "kept")], *logs, with_history=HISTORY)
 
 
-def test_what_was_confirmed_and_nobody_heard_is_lost() -> None:
-    logs = [kept("cem", *placed(ADA, (0, 1), (2, 2)))]
-    assert kinds([said(ADA, 3, "kept")], *logs, with_history=HISTORY) == ["loss"]
-    doubtful = said(ADA, 3, "kept", doubts=[(1, 2)])
-    assert kinds([doubtful], *logs, with_history=HISTORY) == []
+def test_what_was_confirmed_is_due_even_if_its_publisher_was_lost() -> None:
+    logs = [kept("cem", *placed(ADA, (0, 1), (1, 2)))]
+    broken = said(ADA, 4, "kept", broken=True, confirmed=3)
+    assert kinds([broken], *logs, with_history=HISTORY) == ["loss"]
+    assert kinds([said(ADA, 4, "kept", broken=True, confirmed=2)], *logs, with_history=HISTORY) == []
 
 
 def test_deliveries_and_tellings_are_counted() -> None:

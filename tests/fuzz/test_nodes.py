@@ -153,7 +153,9 @@ def test_any_json_is_a_publication_of_crossws_or_an_error(data: bytes) -> None:
     assert len(publication.data) <= MOST
 
 
-NAMES = st.sampled_from(["here", "ask", "ids", "join", "left", "claim", "yes", "no", "mine", "message", "got", "expired"])
+NAMES = st.sampled_from(
+    ["here", "ask", "ids", "join", "left", "claim", "yes", "no", "mine", "message", "got", "expired"]
+)
 FIELDS = st.sampled_from(["alice", "0" * 32, "", "a b", "..", 0, 1, 2**53, -1, True, None, [], [["bob", 1, "0" * 32]]])
 
 
@@ -173,7 +175,9 @@ def test_any_value_is_a_word_of_a_broker_or_an_error(word: Any) -> None:
 
 
 TEXTS = st.lists(
-    st.sampled_from(['{"type":"OFFER",', '"src":"alice",', '"dst":"bob"', ',"payload":', "}", "1", '"', "[" * 3, "]", "NaN", " "]),
+    st.sampled_from(
+        ['{"type":"OFFER",', '"src":"alice",', '"dst":"bob"', ',"payload":', "}", "1", '"', "[" * 3, "]", "NaN", " "]
+    ),
     max_size=10,
 ).map("".join) | st.text(max_size=30)
 

@@ -19,15 +19,38 @@ from crosspeer.wire.sdp import check_candidate, check_description, max_message_s
 from crosspeer.wire.signalling import Description, candidate, description, read
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=6) | st.binary(max_size=6),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(max_size=6)
+    | st.binary(max_size=6),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
     max_leaves=8,
 )
 LINES = st.sampled_from(
     [
-        *("v=0", "o=- 1 1 IN IP4 127.0.0.1", "s=-", "t=0 0", "m=application 9 UDP/DTLS/SCTP webrtc-datachannel", "m=audio 9 x 0"),
-        *("a=candidate:1 1 udp 1 192.0.2.1 9 typ host", "a=candidate:1 1 udp 1 evil.example 9 typ host", "a=candidate:"),
-        *("a=max-message-size:262144", "a=max-message-size:" + "9" * 30, "a=max-message-size:-1", "a=ice-ufrag:x", "\0", "ü"),
+        *(
+            "v=0",
+            "o=- 1 1 IN IP4 127.0.0.1",
+            "s=-",
+            "t=0 0",
+            "m=application 9 UDP/DTLS/SCTP webrtc-datachannel",
+            "m=audio 9 x 0",
+        ),
+        *(
+            "a=candidate:1 1 udp 1 192.0.2.1 9 typ host",
+            "a=candidate:1 1 udp 1 evil.example 9 typ host",
+            "a=candidate:",
+        ),
+        *(
+            "a=max-message-size:262144",
+            "a=max-message-size:" + "9" * 30,
+            "a=max-message-size:-1",
+            "a=ice-ufrag:x",
+            "\0",
+            "ü",
+        ),
     ]
 )
 SDPS = st.lists(LINES | st.text(max_size=10), max_size=12).map("\r\n".join)
@@ -107,7 +130,10 @@ KINDS = st.sampled_from(["offer", "have", "prefix", "go", "data", "ack", "end", 
 FIELDS = st.sampled_from(["x", "a/b", "", "x" * 5000, 0, 1.0, 2.5, -1, 2**53, 2**54, True, None, b"", b"x", bytes(32)])
 SAID = st.fixed_dictionaries(
     {},
-    optional={"type": KINDS | VALUES, **{name: FIELDS | VALUES for name in ("name", "size", "offset", "sha256", "data", "text")}},
+    optional={
+        "type": KINDS | VALUES,
+        **{name: FIELDS | VALUES for name in ("name", "size", "offset", "sha256", "data", "text")},
+    },
 )
 
 
@@ -120,7 +146,9 @@ def test_any_message_of_a_transfer(value: Any) -> None:
     assert transfer.read(transfer.write(message)) == message
 
 
-PARTS = st.sampled_from(["a", "..", ".", "", "/", "\\", "~", "CON", "C:", "\0", "\n", "\u202e", ".ssh", "x" * 300, " ", "e\u0301", "\ud800"])
+PARTS = st.sampled_from(
+    ["a", "..", ".", "", "/", "\\", "~", "CON", "C:", "\0", "\n", "\u202e", ".ssh", "x" * 300, " ", "e\u0301", "\ud800"]
+)
 
 
 @given(st.lists(PARTS | st.text(max_size=5), max_size=6).map("/".join), st.booleans(), st.booleans())

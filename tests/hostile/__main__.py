@@ -24,7 +24,9 @@ def main() -> None:
         subprocess.run(command, check=True)
     kept = load()
     missing = [test.path for row in rows().values() for test in row.tests if not nodes_of(test, kept.tests)]
-    missing += [f"row {row.id} in {COSTS}" for row in rows().values() if row.mib is not None and row.id not in kept.costs]
+    missing += [
+        f"row {row.id} in {COSTS}" for row in rows().values() if row.mib is not None and row.id not in kept.costs
+    ]
     if missing:
         sys.exit(f"{FILE} has no results of {', '.join(dict.fromkeys(missing))}")
     PAGE.write_text(render(kept.tests, kept.tests, kept.costs))

@@ -43,7 +43,7 @@ class Outcomes:
 
     def save(self) -> None:
         """Keep them, beside those of earlier runs that still exist."""
-        if not self.tests:
+        if not self.tests and not self.costs:
             return
         kept = load()
         for row, costs in self.costs.items():

@@ -140,9 +140,7 @@ async def test_an_application_that_answers_keeps_its_peer(engine: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["sockets", "events"])
-async def test_a_topic_too_many_ends_its_sender_alone(
-    engine: str, how: str, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_topic_too_many_ends_its_sender_alone(engine: str, how: str, caplog: pytest.LogCaptureFixture) -> None:
     """Row P1: 4505 tells a client not to come back, and nothing stays of its 128 topics."""
     caplog.set_level(logging.INFO, "crosspeer")
     reader = Reader()
@@ -161,7 +159,9 @@ async def test_a_topic_too_many_ends_its_sender_alone(
         assert await long.wait_closed() == 4505
 
 
-@pytest.mark.parametrize("text", ["[" * 1_000_000, '{"":' * 250_000, "[]" * 500_000, '"' + "\\" * 999_999, "[" + '"",' * 300_000])
+@pytest.mark.parametrize(
+    "text", ["[" * 1_000_000, '{"":' * 250_000, "[]" * 500_000, '"' + "\\" * 999_999, "[" + '"",' * 300_000]
+)
 def test_deep_json_is_refused_before_it_is_read(text: str) -> None:
     started = time.process_time()
     with pytest.raises(InvalidMessage):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from playwright.async_api import Error as PlaywrightError
 from starlette.applications import Starlette
 from starlette.responses import FileResponse, HTMLResponse
 from starlette.routing import Route
@@ -60,7 +61,8 @@ START = """
     window.peer = new Peer(id, options);
     peer.on("call", (call) => {
         take(call);
-        if (!call.metadata || !call.metadata.ring) call.answer(call.metadata && call.metadata.silent ? undefined : mine);
+        const { ring, silent } = call.metadata || {};
+        if (!ring) call.answer(silent ? undefined : mine);
     });
     peer.on("error", (error) => events.push(`peer ${error.type}`));
     return new Promise((resolve) => peer.on("open", resolve));
@@ -171,7 +173,7 @@ async def test_the_page_calls(browser: Browser, engine: str, version: str) -> No
         async with asyncio.timeout(DEADLINE):
             await call.answer(ours())
         stream = await call.stream()
-        assert stream.has_video and stream.has_audio
+        assert (stream.has_video, stream.has_audio) == (True, True)
         await asyncio.gather(sees(stream, has_colour(0, 128, 255)), hears(stream, 440), page.shows_the_pattern())
         assert await page.page.evaluate(LOUDEST) == pytest.approx(1000, abs=25)
         # The page hangs up.
@@ -225,6 +227,24 @@ async def test_a_page_that_goes_away(browser: Browser, engine: str) -> None:
         heard = Heard(call, "close", "error")
         await page.page.reload()
         await heard.wait_for("close")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize("engine", ["wrtc", "aiortc"])
+async def test_a_page_that_crashes(browser: Browser, engine: str) -> None:
+    """Nobody tells it: the network has to be silent for a while."""
+    async with tab(browser, engine=engine) as page:
+        call = await page.calls()
+        async with asyncio.timeout(DEADLINE):
+            await call.answer(ours())
+        await sees(await call.stream(), has_colour(0, 128, 255))
+        with suppress(PlaywrightError):
+            await page.page.goto("chrome://crash")
+        async with asyncio.timeout(60):
+            await call.wait_closed()
+        assert page.peer.connections == {}
+        assert (await call.stream()).ended
 
 
 async def test_refused_and_given_up(browser: Browser) -> None:

@@ -26,8 +26,10 @@ class Room(Recorder):
         super().__init__()
         self.recoveries: list[Recovery | None] = []
 
-    def open(self, peer: Peer) -> None:
+    async def open(self, peer: Peer) -> None:
         recovery = peer.subscribe("chat/1", since=peer.request.query_params.get("since"))
+        if recovery is not None:
+            await recovery
         self.recoveries.append(recovery)
         peer.send("welcome" if recovery is None else ["welcome", recovery.recovered, str(recovery.position)])
         super().open(peer)
@@ -125,7 +127,7 @@ async def test_a_topic_without_history_has_no_position(kind: str) -> None:
 
 async def test_what_comes_from_other_nodes_is_kept_too(kind: str) -> None:
     hub = Hub(Room(), history={"*": History()}, sync=f"memory://history-{kind}")
-    far = Hub(sync=f"memory://history-{kind}")
+    far = Hub(history={"*": History()}, sync=f"memory://history-{kind}")
     assert hub.sync is not None
     assert far.sync is not None
     await far.sync.start()

@@ -6,7 +6,15 @@ import time
 
 import pytest
 
-from crosspeer.wire.sdp import MAX_CANDIDATES, MAX_SIZE, check_candidate, check_description, max_message_size
+from crosspeer.wire.sdp import (
+    MAX_CANDIDATES,
+    MAX_SIZE,
+    check_candidate,
+    check_description,
+    check_tracks,
+    max_message_size,
+    tracks,
+)
 
 SDP = "\r\n".join(
     [
@@ -76,6 +84,21 @@ def test_addresses_and_hidden_ones_pass(address: str) -> None:
 def test_other_candidates_do_not(candidate: str) -> None:
     with pytest.raises(ValueError, match="ICE candidate"):
         check_candidate(candidate)
+
+
+def test_data_and_media_are_told_apart() -> None:
+    call = SDP + "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=m=audio \r\n"
+    assert tracks(SDP) == []
+    assert tracks(call) == ["audio", "video"]
+    check_tracks(SDP, "data")
+    check_tracks(call, "media")
+    for sdp, kind, reason in (
+        (call, "data", "the SDP of a data connection has audio or video"),
+        (SDP, "media", "the SDP of a call has no audio and no video"),
+        (call * 5, "media", "more than 8 tracks"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            check_tracks(sdp, kind)
 
 
 def test_the_largest_message_is_read() -> None:

@@ -17,8 +17,11 @@ from crosspeer.wire.signalling import (
     candidate_text,
     connection_id,
     description,
+    hang_up_text,
+    is_hang_up,
     offer_text,
     read,
+    refusal_text,
 )
 
 CANDIDATE = {"candidate": "candidate:1 …", "sdpMid": "0", "sdpMLineIndex": 0, "usernameFragment": "abcd"}
@@ -37,6 +40,17 @@ def test_an_offer_has_the_keys_of_peerjs_in_their_order() -> None:
         '"metadata":{"a":1},"label":"chat","reliable":true,"serialization":"binary"},"dst":"bob"}'
     )
     assert "metadata" not in offer_text("bob", "data", "dc_1", "v=0")
+
+
+def test_the_end_of_a_call_that_never_began() -> None:
+    """In messages that mean something harmless to PeerJS."""
+    message = read(from_broker(hang_up_text("bob", "mc_1")))
+    assert message.type == "CANDIDATE"
+    assert (is_hang_up(message), connection_id(message)) == (True, "mc_1")
+    assert candidate(message)["candidate"] == ""
+    assert not is_hang_up(read(from_broker(candidate_text("bob", "media", "mc_1", CANDIDATE))))
+    message = read(from_broker(refusal_text("alice", "mc_1"), "bob"))
+    assert (message.type, message.src, connection_id(message)) == ("EXPIRE", "bob", "mc_1")
 
 
 def test_what_is_written_is_read() -> None:

@@ -36,7 +36,7 @@ export class View {
       if (this.#trail.length > TRAIL) this.#trail.shift();
     }
     this.#tell(!state.driving ? "watching" : state.contact ? "driving" : "stopped");
-    text("speed", ((state.left + state.right) / 2).toFixed(2));
+    text("speed", state.speed.toFixed(2));
     text("ahead", state.ranges[0].toFixed(2));
     text("heading", Math.round(((state.heading * 180) / Math.PI + 360) % 360));
     text("delay", state.echo === null ? "–" : Math.max(0, performance.now() - state.echo).toFixed(0));
@@ -122,7 +122,7 @@ export class View {
     const paper = this.#paper;
     paper.strokeStyle = this.#colours.water;
     paper.lineWidth = 0.05;
-    paper.lineCap = paper.lineJoin = "round";
+    paper.lineCap = "butt";
     this.#trail.forEach((point, n) => {
       if (n === 0) return;
       paper.globalAlpha = (0.6 * n) / this.#trail.length;

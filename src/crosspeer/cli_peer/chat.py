@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,7 +10,7 @@ import click
 
 from crosspeer.cli_peer.lines import lines
 from crosspeer.cli_peer.options import Broker, peer_options
-from crosspeer.cli_peer.running import Failed, peer_at, run, say
+from crosspeer.cli_peer.running import Failed, peer_at, run, say, tell_command
 from crosspeer.peerjs import PeerError
 from crosspeer.peerjs.transfer.names import printable
 from crosspeer.runtime.tasks import Tasks
@@ -44,8 +43,7 @@ def chat(peer_id: str | None, id: str | None, broker: Broker) -> None:
 async def _chat(broker: Broker, peer_id: str | None, id: str | None) -> None:
     async with peer_at(broker, id) as peer:
         if peer_id is None:
-            say(f"This is {peer.id}. On the other side, type")
-            say(f"    crosspeer chat {shlex.quote(peer.id or '')}{broker.flags()}")
+            tell_command(peer, broker, "chat {id}")
             await _wait_for_others(peer)
         elif peer_id == peer.id:
             raise Failed("this is our own id")

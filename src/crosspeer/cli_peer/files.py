@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import shlex
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +14,7 @@ import click
 
 from crosspeer.cli_peer.options import Broker, peer_options
 from crosspeer.cli_peer.progress import in_bytes, shown
-from crosspeer.cli_peer.running import Failed, peer_at, run, say
+from crosspeer.cli_peer.running import Failed, peer_at, run, say, tell_command
 from crosspeer.peerjs import PeerError, PeerLimits
 from crosspeer.peerjs.transfer import OFFER_OPTIONS, BadName, Receiver, Refused, Sender, TransferError, sources_of
 from crosspeer.peerjs.transfer.names import printable
@@ -181,8 +180,7 @@ class _Delivering:
 async def _receive(broker: Broker, id: str | None, receiver: Receiver, once: bool) -> None:
     tasks = Tasks()
     async with peer_at(broker, id, limits=_LIMITS) as peer:
-        say(f"This is {peer.id}. On the other side, type")
-        say(f"    crosspeer send FILE {shlex.quote(peer.id or '')}{broker.flags()}")
+        tell_command(peer, broker, "send FILE {id}")
         most = "" if receiver.max_size is None else f", at most {in_bytes(receiver.max_size)} each"
         say(f"Files go to {printable(str(receiver.store.folder), 4096)}{most}. Ctrl+C ends.")
         done = asyncio.Event()

@@ -11,7 +11,7 @@ from os import read
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
 
 MAX_LINE: Final = 65536
 """Bytes of a line. A longer one comes as several."""
@@ -36,10 +36,8 @@ async def lines() -> AsyncGenerator[str, None]:
             while data := _read():
                 *complete, rest = (rest + data).split(b"\n")
                 for line in complete:
-                    put(line)
-                if len(rest) > MAX_LINE:
-                    put(rest)
-                    rest = b""
+                    put(_shortened(line, put))
+                rest = _shortened(rest, put)
             if rest:
                 put(rest)
             put(None)
@@ -47,6 +45,17 @@ async def lines() -> AsyncGenerator[str, None]:
     threading.Thread(target=read_all, name="input", daemon=True).start()
     while (line := await queue.get()) is not None:
         yield line.decode(errors="replace").rstrip("\r")
+
+
+def _shortened(line: bytes, put: Callable[[bytes], None]) -> bytes:
+    """What is left of a line when it has been put away up to the last character that `MAX_LINE` bytes have room for."""
+    while len(line) > MAX_LINE:
+        end = MAX_LINE
+        while line[end] & 0xC0 == 0x80 and end > MAX_LINE - 4:
+            end -= 1
+        put(line[:end])
+        line = line[end:]
+    return line
 
 
 def _read() -> bytes:

@@ -78,8 +78,8 @@ _ADVICE: Final = {
     "peer-unavailable": ": nobody of this id is at {url}; check the id, and that the other side is running",
     "unavailable-id": " at {url}: choose another, or leave it out to be given one",
     "invalid-key": ": give the one of {url} with --key",
-    "network": " ({url}): check --host, --port, --path, and --secure or --insecure",
-    "server-error": " ({url}): check --host, --port, --path, and --secure or --insecure",
+    "network": " ({url}): check --host, --port, --path, --key, and --secure or --insecure",
+    "server-error": " ({url}): check --host, --port, --path, --key, and --secure or --insecure",
     "negotiation-failed": ": some networks need a TURN server, see --ice",
 }
 

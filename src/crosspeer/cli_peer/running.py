@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import signal
 import sys
 from contextlib import asynccontextmanager, suppress
@@ -58,6 +59,12 @@ async def peer_at(broker: Broker, id: str | None = None, **options: Any) -> Asyn
         await peer.destroy()
 
 
+def tell_command(peer: Peer, broker: Broker, command: str) -> None:
+    """Say who we are, and what the other side types; `{id}` is the place of our id in it."""
+    say(f"This is {peer.id}. On the other side, type")
+    say(f"    crosspeer {command.format(id=shlex.quote(peer.id or ''))}{broker.flags()}")
+
+
 def say(text: str, *, err: bool = False) -> None:
     # A reader who has gone, such as `head`, ends nothing.
     with suppress(OSError):
@@ -104,7 +111,8 @@ async def _until_terminated(work: Coroutine[Any, Any, None]) -> None:
         is_terminated = True
         task.cancel()
 
-    with suppress(NotImplementedError):
+    # Windows has no such signals, and threads get none.
+    with suppress(NotImplementedError, RuntimeError):
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate)
     try:
         await task

@@ -297,7 +297,10 @@ class Hub:
         journal = self._journal(topic)
         if journal is not None:
             # It comes back from the log, in the order that holds for all.
-            journal.publish(namespace, topic, item, sender)
+            try:
+                journal.publish(namespace, topic, item, sender)
+            except Exception as error:
+                logger.error("a publication to %r was not kept", topic, exc_info=error)
             return
         self._fan_out(topic, item, namespace, sender)
         self._relay(topic, item, namespace)
@@ -396,7 +399,7 @@ class Hub:
 
 def send_item(peer: Peer, item: Outgoing) -> None:
     """Send what is ready to be sent, and keeps what is known of it where the peer's transport can use it."""
-    session = peer._session
+    session: object = peer._session
     if not isinstance(session, Session):
         peer.send(item.data, compress=item.compress)
     elif not session.push(item):

@@ -10,7 +10,7 @@ from abc import ABCMeta
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
 
 from crosspeer.core.errors import InvalidMessage, MissingExtra
-from crosspeer.wire.nesting import MAX_DEPTH, nesting
+from crosspeer.wire.nesting import MAX_DEPTH, is_too_deep
 
 if TYPE_CHECKING:
     from crosspeer.core.peer import Peer
@@ -74,7 +74,7 @@ class Message(metaclass=ABCMeta):  # noqa: B024 - for `register`
         """
         try:
             data = self.bytes()
-            if nesting(data) > MAX_DEPTH:
+            if is_too_deep(data):
                 raise InvalidMessage(f"JSON with more than {MAX_DEPTH} brackets inside each other")
             return json.loads(self.data, parse_constant=_refuse_constant) if type is None else _typed(data, type)
         except InvalidMessage:

@@ -12,7 +12,7 @@ from enum import IntEnum
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Final
 
-from crosspeer.core.errors import LimitExceeded
+from crosspeer.core.errors import LimitExceeded, error_of
 from crosspeer.core.hooks import CloseDetails
 from crosspeer.core.message import Message
 from crosspeer.core.outbox import Outbox
@@ -125,8 +125,8 @@ class Session:
         self._busy = True
         try:
             result = hook(self.peer, message)
-        except Exception as error:
-            result = self._report(error)
+        except BaseException as raised:
+            result = self._raised(raised)
         if result is None and not self._mailbox:
             self._busy = False
         else:
@@ -314,23 +314,32 @@ class Session:
     def _call(self, hook: Callable[..., Any], args: tuple[Any, ...]) -> Awaitable[Any] | None:
         try:
             result = hook(self.peer, *args)
-        except Exception as error:
-            return self._report(error)
+        except BaseException as raised:
+            return self._raised(raised)
         return result if result is not None and isawaitable(result) else None
 
     async def _settle(self, waiting: Awaitable[Any]) -> None:
         try:
             await waiting
-        except Exception as error:
-            again = self._report(error)
-            if again is not None:
-                await self._settle_error(again)
         except (GeneratorExit, KeyboardInterrupt, SystemExit):
             raise
-        except BaseException:
+        except BaseException as raised:
+            error = error_of(raised)
+            if error is not None:
+                again = self._report(error)
+                if again is not None:
+                    await self._settle_error(again)
+                return
             # Cancelled, by a shutdown at its deadline or by the hook's own doing: only `close` is still to run.
             self._mailbox = deque(entry for entry in self._mailbox if entry[0] is self.hooks.close)
             self.terminate()
+
+    def _raised(self, raised: BaseException) -> Awaitable[Any] | None:
+        """Hand what a hook has raised to `error`, or on to the loop."""
+        error = error_of(raised)
+        if error is None:
+            raise raised
+        return self._report(error)
 
     def _report(self, error: Exception) -> Awaitable[Any] | None:
         """Hand an exception to the `error` hook."""

@@ -37,4 +37,6 @@ class Violations:
         if not details.was_clean and details.code in _CODES:
             self.counts[details.code] += 1
             # The reason is ours on most servers; on the others nothing in it can end the line.
-            logger.info("closed a peer from %s with %d: %s", address or "somewhere", details.code, ascii(details.reason))
+            logger.info(
+                "closed a peer from %s with %d: %s", address or "somewhere", details.code, ascii(details.reason)
+            )

@@ -17,6 +17,18 @@ def linger(socket: asyncio.Transport, within: float) -> asyncio.TimerHandle | No
         # TLS ends both halves at once.
         socket.close()
         return None
-    socket.write_eof()
+    if not end_our_half(socket):
+        return None
     socket.resume_reading()
     return asyncio.get_running_loop().call_later(within, socket.abort)
+
+
+def end_our_half(socket: asyncio.Transport) -> bool:
+    """Say that nothing more comes. False: the other side has gone, and so has the connection."""
+    try:
+        socket.write_eof()
+    except OSError:
+        # asyncio asks the system at once, which knows of a reset that asyncio has not heard of yet.
+        socket.abort()
+        return False
+    return True

@@ -20,6 +20,7 @@ from crosspeer.runtime.drain import drain
 from crosspeer.runtime.tasks import LAST_GRACE
 from crosspeer.server.engine import Engine, chosen, make_engine
 from crosspeer.server.http import HTTPProtocol
+from crosspeer.server.lifespan import Lifespan
 from crosspeer.server.listening import Listener
 from crosspeer.server.pressure import Pressure
 from crosspeer.server.target import Target, application
@@ -139,18 +140,17 @@ class Server:
         _keep_little_unsent(self._socket)
         server = uvicorn.Server(self._config())
         server.config.load()
-        server.lifespan = server.config.lifespan_class(server.config)
+        server.lifespan = Lifespan(server.config)
         try:
             if self.hub is not None and self.hub.sync is not None:
                 await self.hub.sync.start()
             engine = self._make_engine(server)
             await server.startup(sockets=[])
-        except SystemExit:
-            # uvicorn's way to say that the lifespan failed; its log has the reason.
-            self._socket.close()
-            raise RuntimeError("the application did not start") from None
-        except BaseException:
-            self._socket.close()
+        except BaseException as error:
+            await self._undo_start(server)
+            if isinstance(error, SystemExit):
+                # uvicorn's way to say that the lifespan failed; its log has the reason.
+                raise RuntimeError("the application did not start") from None
             raise
         if engine is not None:
             engine.start()
@@ -209,6 +209,14 @@ class Server:
     ) -> None:
         await self.stop()
 
+    async def _undo_start(self, server: uvicorn.Server) -> None:
+        assert self._socket is not None
+        self._socket.close()
+        if isinstance(server.lifespan, Lifespan):
+            await server.lifespan.abort()
+        if self.hub is not None and self.hub.sync is not None:
+            await self.hub.sync.close()
+
     async def _end_politely(self, server: uvicorn.Server, deadline: float) -> None:
         within = self._shutdown_timeout
         if self.hub is not None:
@@ -225,6 +233,8 @@ class Server:
         await _drop_everything(server)
         if self._engine is not None:
             await self._engine.stop(0)
+        if isinstance(server.lifespan, Lifespan):
+            await server.lifespan.abort()
 
     @property
     def _limits(self) -> Limits:

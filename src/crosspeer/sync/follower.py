@@ -202,25 +202,27 @@ class Follower:
         elif len(self._held) < MAX_HELD:
             self._held.append(entry)
 
-    def take_page(self, page: Page, asked_at: int | None) -> None:
+    def take_page(self, page: Page, after: int | None, asked_at: int | None) -> None:
         """The log was read.
 
         Args:
-            asked_at: up to where it was delivered when it was asked.
+            after: from where on it was asked.
+            asked_at: up to where it was delivered then.
         """
+        bottom = 0 if after is None or page.floor <= after else page.floor
         entries = self._entries(self, page)
         lost = False
         if self._log is None:
-            self._begin(page, entries)
+            self._begin(page, entries, bottom)
             lost = self._apart is not None
         elif page.epoch == self._log.epoch and asked_at is not None and page.head < asked_at:
             self._owner.renew(self, page.epoch)
             return
         elif page.epoch != self._log.epoch or page.floor > self._log.position.offset:
-            self._begin(page, entries)
+            self._begin(page, entries, bottom)
             lost = True
         else:
-            self._extend(page, entries)
+            self._extend(page, entries, bottom)
         if lost:
             # Who comes back from before has missed something, wherever it was.
             self._early -= self._owner.missed(self)
@@ -234,21 +236,21 @@ class Follower:
         self._let_go()
         self._rejoin()
 
-    def _begin(self, page: Page, entries: list[Entry]) -> None:
+    def _begin(self, page: Page, entries: list[Entry], bottom: int) -> None:
         """Take the page for what the topic is from now on: nobody gets it."""
         log = self._log = Log(self.topic, self._kept, Position(page.epoch, page.head))
         older = [(entry.stamp.offset, entry.item) for entry in entries if entry.item is not None]
         log.prepend(older, page.floor, self._now())
-        log.bottom = max(log.bottom, page.floor)
+        log.bottom = max(log.bottom, bottom)
         self._answer_all()
 
-    def _extend(self, page: Page, entries: list[Entry]) -> None:
+    def _extend(self, page: Page, entries: list[Entry], bottom: int) -> None:
         log = self._log
         assert log is not None
         if page.floor < log.floor:
             older = [(entry.stamp.offset, entry.item) for entry in entries if entry.item is not None]
             log.prepend(older, page.floor, self._now())
-            log.bottom = max(log.bottom, page.floor)
+            log.bottom = max(log.bottom, bottom)
         newer = [entry for entry in entries if entry.stamp.offset > log.position.offset]
         ahead = self._answer_all(page.head)
         if not ahead:
@@ -256,8 +258,9 @@ class Follower:
                 self._take(entry)
             return
         for entry in newer:
-            self._keep(entry, lambda kept, sender, at=entry.stamp.offset: self._send_to_each(kept, sender, at, ahead))
-        for peer, (since, recovery) in ahead.items():
+            if (fresh := self._keep(entry)) is not None:
+                self._send_to_each(*fresh, entry.stamp.offset, ahead)
+        for since, recovery in ahead.values():
             # Skipped what it had: the rest was its replay.
             missed = [entry for entry in newer if since is not None and entry.stamp.offset > since.offset]
             recovery.settle(Outcome(recovered=True, position=self._position(), replayed=len(missed)))
@@ -306,22 +309,29 @@ class Follower:
             self._held.append(entry)
             self._hold()
         elif place.offset > log.position.offset:
-            self._keep(entry, lambda kept, sender: self._hub.fan_out(self.topic, kept, self.namespace, sender))
+            if (fresh := self._keep(entry)) is not None:
+                kept, sender = fresh
+                self._hub.fan_out(self.topic, kept, self.namespace, sender)
             self._rejoin()
 
-    def _keep(self, entry: Entry, deliver: Callable[[Kept, Any], None]) -> None:
-        """Go on to a message, and deliver it, unless it was delivered before or is malformed."""
+    def _keep(self, entry: Entry) -> tuple[Kept, Any] | None:
+        """Go on to a message, and return what is to be delivered and who has sent it.
+
+        None: it is malformed, or it was delivered before.
+        """
         log = self._log
         assert log is not None
         if entry.item is None:
             log.skip(entry.stamp.offset)
-            return
+            return None
         kept = log.append(entry.item, self._now(), entry.stamp.offset)
         own = None if entry.own is None else self._owner.claim(self, entry.own)
         if own is not None and own.was_delivered:
             self._early -= 1
-            return
-        deliver(kept if self._apart is None else self._apart.append(entry.item, self._now()), own and own.sender)
+            return None
+        if self._apart is not None:
+            kept = self._apart.append(entry.item, self._now())
+        return kept, None if own is None else own.sender
 
     def _send_to_each(self, kept: Kept, sender: Any, offset: int, ahead: dict[Peer, Asked]) -> None:
         """Deliver, but not to those who have had it elsewhere."""

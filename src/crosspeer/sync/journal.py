@@ -18,6 +18,7 @@ from crosspeer.core.outgoing import Outgoing
 from crosspeer.core.recovery import Outcome, Recovery
 from crosspeer.sync.backlog import Backlog, Pending
 from crosspeer.sync.follower import Entry, Follower, Own
+from crosspeer.sync.link import Link, heed_cancellation
 from crosspeer.sync.port import Append, Ask, LogName
 from crosspeer.wire.envelope import EnvelopeError, Publication, entry
 from crosspeer.wire.logged import Stamp, decode_numbered, encode_numbered, read_stamp
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from crosspeer.core.hub import Hub
     from crosspeer.core.peer import Peer
     from crosspeer.core.session import Session
-    from crosspeer.sync.link import Link
     from crosspeer.sync.port import Logs, Page
 
 logger = logging.getLogger("crosspeer")
@@ -183,7 +183,9 @@ class Journal:
         stamp, rest = read_stamp(data)
         follower = self._followers.get(channel)
         if follower is not None:
-            follower.arrived(self._entry(follower, stamp, rest))
+            # Of what begins anew, and of what is no news, the place says all.
+            is_news = stamp.offset > 0 and not follower.has(stamp)
+            follower.arrived(self._entry(follower, stamp, rest) if is_news else Entry(stamp, None))
 
     def changed(self, up: bool) -> None:
         """The backplane can be reached, or not any more."""
@@ -194,6 +196,10 @@ class Journal:
             for follower in self._followers.values():
                 follower.cut_off()
             self._be_alone()
+
+    async def begin(self) -> None:
+        """See whether the backplane has logs."""
+        await self._logs.read([])
 
     async def serve(self, link: Link) -> None:
         """Append and read for as long as the connection stands."""
@@ -329,6 +335,7 @@ class Journal:
 
     async def _keep_appending(self) -> None:
         while True:
+            heed_cancellation()
             await self._has_news.wait()
             self._has_news.clear()
             while batch := self._backlog.send():
@@ -347,6 +354,7 @@ class Journal:
 
     async def _keep_reading(self, link: Link) -> None:
         while True:
+            heed_cancellation()
             await self._has_questions.wait()
             self._has_questions.clear()
             while self._to_read:
@@ -365,18 +373,18 @@ class Journal:
             self._to_read.pop(follower, None)
         asked = [(follower, Ask(follower.name, follower.wanted()), follower.offset) for follower in followers]
         pages = await self._logs.read([ask for _, ask, _ in asked])
-        for (follower, _, offset), page in zip(asked, pages, strict=True):
+        for (follower, ask, offset), page in zip(asked, pages, strict=True):
             if self._followers.get(follower.name.channel) is not follower:
                 continue
             if page is None:
                 self._means.refused(f"the log of {follower.topic!r} cannot be read")
                 follower.cut_off()
             else:
-                self._take_page(follower, page, offset)
+                self._take_page(follower, page, ask.after, offset)
 
-    def _take_page(self, follower: Follower, page: Page, offset: int | None) -> None:
+    def _take_page(self, follower: Follower, page: Page, after: int | None, asked_at: int | None) -> None:
         try:
-            follower.take_page(page, offset)
+            follower.take_page(page, after, asked_at)
         except Exception as error:
             # It is one topic's trouble, and not the connection's.
             logger.error("a page of the log of %r was not delivered", follower.topic, exc_info=error)
@@ -395,8 +403,6 @@ class Journal:
     def _entry(self, follower: Follower, stamp: Stamp, data: bytes) -> Entry:
         """Read a message of a log. It is untrusted: where it is malformed, there is a place with nothing in it."""
         channel = follower.name.channel
-        if stamp.offset == 0 or follower.has(stamp):
-            return Entry(stamp, None)
         try:
             numbered = decode_numbered(self._means.unseal(channel, data), self._hub.limits.max_message_size)
             publication = numbered.publication

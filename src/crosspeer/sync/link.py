@@ -6,10 +6,10 @@ import asyncio
 import logging
 import random
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Callable, Iterable
 
     from crosspeer.sync.port import Backend, Receive
 
@@ -23,10 +23,23 @@ CHECK_WITHIN: Final = 4.0
 SHORTEST_PAUSE: Final = 0.05
 LONGEST_PAUSE: Final = 1.0
 """Seconds between two attempts: a backplane that is back is found within two."""
+CANCEL_EVERY: Final = 0.5
 MAX_WAITING: Final = 8 * 1024 * 1024
 """Bytes that wait for the backplane. Beyond it the oldest are lost, and counted."""
 BATCH: Final = 512
 """Publications that are handed over at once."""
+
+
+class Beside(Protocol):
+    """What else goes over a connection."""
+
+    async def begin(self) -> None:
+        """See whether the backplane can do it. What this raises means that it cannot."""
+        ...
+
+    async def serve(self, link: Link) -> None:
+        """Run for as long as the connection stands. What this raises ends it."""
+        ...
 
 
 class Link:
@@ -35,7 +48,6 @@ class Link:
     Args:
         receive: what comes in.
         changed: called with True when the connection stands, with False when it is lost.
-        beside: runs for as long as it stands. What it raises ends the connection.
     """
 
     def __init__(
@@ -43,13 +55,15 @@ class Link:
         backend: Backend,
         receive: Receive,
         changed: Callable[[bool], None],
-        beside: Callable[[Link], Awaitable[None]] | None = None,
+        beside: Beside | None = None,
     ) -> None:
         self._backend = backend
         self._receive = receive
         self._changed = changed
         self._beside = beside
         self._wanted: dict[str, None] = {}
+        self._touched: dict[str, None] = {}
+        """Those that may have to be subscribed to, or left."""
         self._held: set[str] = set()
         self._adjusted = asyncio.Event()
         self._waiting: deque[tuple[str, bytes]] = deque()
@@ -92,16 +106,20 @@ class Link:
                     await self._idle.wait()
             except TimeoutError:
                 pass
-        self._task.cancel()
-        await asyncio.wait({self._task})
+        while not self._task.done():
+            # Once is not always enough: libraries turn a cancellation into an error of their own.
+            self._task.cancel()
+            await asyncio.wait({self._task}, timeout=CANCEL_EVERY)
         self._task = None
 
     def subscribe(self, channel: str) -> None:
         self._wanted[channel] = None
+        self._touched[channel] = None
         self._wake()
 
     def unsubscribe(self, channel: str) -> None:
         self._wanted.pop(channel, None)
+        self._touched[channel] = None
         self._wake()
 
     async def subscribed(self, channels: Iterable[str]) -> None:
@@ -157,6 +175,8 @@ class Link:
         if wanted:
             await self._backend.subscribe(wanted)
         self._held = set(wanted)
+        if self._beside is not None:
+            await self._beside.begin()
         self._standing.set()
         self._changed(True)
         self._wake()
@@ -185,7 +205,7 @@ class Link:
             group.create_task(self._pump())
             group.create_task(self._watch())
             if self._beside is not None:
-                group.create_task(_forever(self._beside(self)))
+                group.create_task(self._beside.serve(self))
 
     async def _listen(self) -> None:
         await self._backend.listen()
@@ -193,12 +213,14 @@ class Link:
 
     async def _watch(self) -> None:
         while True:
+            heed_cancellation()
             await asyncio.sleep(CHECK_EVERY)
             async with asyncio.timeout(CHECK_WITHIN):
                 await self._backend.check()
 
     async def _pump(self) -> None:
         while True:
+            heed_cancellation()
             await self._work.wait()
             self._work.clear()
             async with asyncio.timeout(WRITE_WITHIN):
@@ -216,20 +238,30 @@ class Link:
                 self._idle.set()
 
     async def _adjust(self) -> None:
-        new = [channel for channel in self._wanted if channel not in self._held]
+        if not self._touched:
+            return
+        touched, self._touched = self._touched, {}
+        new = [channel for channel in touched if channel in self._wanted and channel not in self._held]
+        old = [channel for channel in touched if channel in self._held and channel not in self._wanted]
         if new:
             await self._backend.subscribe(new)
             self._held.update(new)
             self._adjusted.set()
             self._adjusted = asyncio.Event()
-        old = [channel for channel in self._held if channel not in self._wanted]
         if old:
             self._held.difference_update(old)
             await self._backend.unsubscribe(old)
 
 
-async def _forever(work: Awaitable[None]) -> None:
-    await work
+def heed_cancellation() -> None:
+    """Raise if the running task was cancelled and somebody has swallowed that: until Python 3.12 `wait_for` may.
+
+    Raises:
+        asyncio.CancelledError: it was.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _root(error: BaseException) -> str:

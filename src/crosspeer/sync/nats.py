@@ -49,8 +49,8 @@ class NatsBackend:
                 gone.set_result(None)
 
         async def failed(error: Exception) -> None:
-            # A client that cannot keep up throws messages away and goes on. What is lost has to be told, so it ends here;
-            # of all else the link hears by what fails.
+            # A client that cannot keep up throws messages away and goes on. What is lost has to be told, so it ends
+            # here; of all else the link hears by what fails.
             if isinstance(error, SlowConsumerError):
                 await ended()
 

@@ -14,7 +14,7 @@ import secrets
 from typing import TYPE_CHECKING, Any, Final
 
 from nats.js import api
-from nats.js.errors import BadRequestError, NoStreamResponseError, NotFoundError, ServiceUnavailableError
+from nats.js.errors import BadRequestError, NotFoundError, ServiceUnavailableError
 
 from crosspeer.sync.port import LOG_MARK, Page
 from crosspeer.wire.logged import stamp
@@ -48,6 +48,8 @@ class NatsLogs:
             await asyncio.gather(*answers)
 
     async def read(self, asks: Sequence[Ask]) -> list[Page | None]:
+        if not asks:
+            await self._require_jetstream()
         for log in {_stream_of(ask.log): ask.log for ask in asks}.values():
             await self._make(log)
         return list(await asyncio.gather(*(self._page(ask) for ask in asks)))
@@ -77,22 +79,25 @@ class NatsLogs:
         sent: asyncio.Future[Any] = await self._stream.publish_async(_subject(new.log), new.data, headers=once)
         return sent
 
+    async def _require_jetstream(self) -> None:
+        try:
+            await self._stream.account_info()
+        except ServiceUnavailableError as error:
+            raise ConnectionError("this NATS server has no JetStream, which history needs: start it with -js") from error
+
     async def _make(self, log: LogName) -> None:
         """Make the stream of a log, if it is not there, and bring its bounds up to date."""
         name = _stream_of(log)
         if name in self._epochs:
             return
         try:
-            try:
-                info = await self._stream.stream_info(name)
-            except NotFoundError:
-                info = await self._add(log)
-            epoch = info.config.description or ""
-            if not _EPOCH.match(epoch) or not _is_same(info.config, _config(log, epoch)):
-                epoch = epoch if _EPOCH.match(epoch) else _fresh()
-                await self._stream.update_stream(_config(log, epoch))
-        except (ServiceUnavailableError, NoStreamResponseError) as error:
-            raise ConnectionError("this NATS server has no JetStream, which history needs: start it with -js") from error
+            info = await self._stream.stream_info(name)
+        except NotFoundError:
+            info = await self._add(log)
+        epoch = info.config.description or ""
+        if not _EPOCH.match(epoch) or not _is_same(info.config, _config(log, epoch)):
+            epoch = epoch if _EPOCH.match(epoch) else _fresh()
+            await self._stream.update_stream(_config(log, epoch))
         self._epochs[name] = epoch
 
     async def _add(self, log: LogName) -> api.StreamInfo:

@@ -106,6 +106,8 @@ class Logs(Protocol):
     async def read(self, asks: Sequence[Ask]) -> list[Page | None]:
         """Read logs. Of what `check` has seen subscribed, nothing falls between a page and what is received.
 
+        Asked for nothing, raise where there can be no logs.
+
         Returns:
             None for a log that cannot be read.
         """

@@ -1,9 +1,9 @@
 """What the nodes of a machine say to their exchange about logs.
 
-    append = kept number(8) sender_length(1) sender data
-    ask    = kept question(8) after(8, signed; -1 for none)
-    page   = epoch(16) head(8) floor(8) *(offset(8) length(4) data)
-    kept   = size(4) seconds(8, a double) bytes(8)
+append = kept number(8) sender_length(1) sender data
+ask    = kept question(8) after(8, signed; -1 for none)
+page   = epoch(16) head(8) floor(8) *(offset(8) length(4) data)
+kept   = size(4) seconds(8, a double) bytes(8)
 """
 
 from __future__ import annotations

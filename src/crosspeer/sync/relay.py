@@ -22,6 +22,7 @@ from crosspeer.wire.closing import check_close
 from crosspeer.wire.envelope import (
     MAX_NOTE,
     MIN_KEY,
+    Address,
     EnvelopeError,
     Publication,
     decode,
@@ -29,7 +30,6 @@ from crosspeer.wire.envelope import (
     encode,
     encode_crossws,
     encode_note,
-    entry,
     seal,
     unseal,
 )
@@ -48,8 +48,12 @@ _LEAVE: Final = {"do": "leave"}
 ENVELOPE: Final = 64
 """Bytes that an envelope adds, generously."""
 _PREFIX: Final = re.compile(r"[A-Za-z0-9_-]{1,24}\Z")
+MAX_ROUTES: Final = 4096
+"""Topics that are published to, whose names are encoded and hashed once."""
 ROWS: Final = 40
 """Attendees of a note: as many as fit, with the longest info that each may have."""
+FLUSH_WITHIN: Final = 1.0
+"""Seconds that the logs get for what was published last."""
 FIRST_CONNECTION: Final = 3.0
 """Seconds that `start` waits for the backplane. Then the hub serves its own peers, and the rest comes when it can."""
 
@@ -101,6 +105,7 @@ class Relay:
         self._interests: Counter[str] = Counter()
         self._channels: dict[tuple[str, str], str] = {}
         """Of topics with subscribers here, so that their names are hashed once."""
+        self._routes: dict[tuple[str | None, str], tuple[str, Address]] = {}
         self._gathered: dict[str, list[bytes]] = {}
         self._members = Members()
         self._announcing: asyncio.TimerHandle | None = None
@@ -173,20 +178,26 @@ class Relay:
         return self._journal
 
     def relay(self, namespace: str | None, topic: str, item: Outgoing) -> None:
-        link = self._started()
-        publication = Publication(namespace, topic, item.data)
+        if self._link is None:
+            self._started()
         if self._crossws is not None:
-            link.publish(self._crossws, encode_crossws(str(self.node), publication))
+            envelope = encode_crossws(str(self.node), Publication(namespace, topic, item.data))
+            self._started().publish(self._crossws, envelope)
             self.counts.sent += 1
             return
-        data = entry(publication, item.payload)
+        channel, address = self._routes.get((namespace, topic)) or self._route(namespace, topic)
+        data = address.entry(item.payload, is_text=item.is_text)
         if len(data) + ENVELOPE > self._backend.max_payload:
             self.counts.refused += 1
             logger.error("a publication to %r of %d bytes is too big for the other nodes", topic, len(data))
             return
         if not self._gathered:
             asyncio.get_running_loop().call_soon(self._flush)
-        self._gathered.setdefault(self._channel(namespace, topic), []).append(data)
+        gathered = self._gathered.get(channel)
+        if gathered is None:
+            self._gathered[channel] = [data]
+        else:
+            gathered.append(data)
 
     def interest(self, namespace: str, topic: str, begun: bool) -> None:
         if self._crossws is not None:
@@ -276,8 +287,7 @@ class Relay:
     def _started(self) -> Link:
         """The link, made when it is first needed: a hub may be older than its loop, and outlive one."""
         if self._link is None:
-            beside = None if self._journal is None else self._journal.serve
-            self._link = Link(self._backend, self._receive, self._changed, beside)
+            self._link = Link(self._backend, self._receive, self._changed, self._journal)
             self._link.subscribe(self._everywhere)
             if self._part is not None:
                 self._link.subscribe(self._inbox(self.node.bytes))
@@ -300,6 +310,13 @@ class Relay:
             mark = ":" if self._journal is None or not self._keeps(topic) else LOG_MARK
             known = f"{self._prefix}{mark}{hashlib.blake2b(name, digest_size=16).hexdigest()}"
         return known
+
+    def _route(self, namespace: str | None, topic: str) -> tuple[str, Address]:
+        """The channel and the address of what is published to a topic, remembered for the next time."""
+        if len(self._routes) >= MAX_ROUTES:
+            self._routes.clear()
+        route = self._routes[namespace, topic] = (self._channel(namespace, topic), Address(namespace, topic))
+        return route
 
     def _keeps(self, topic: str) -> bool:
         return self._hub is not None and self._hub.history is not None and self._hub.history.keeps(topic)
@@ -447,7 +464,8 @@ class Relay:
 
     def _receive(self, channel: str, data: bytes) -> None:
         hub = self._hub
-        if hub is None:
+        if hub is None or self._link is None:
+            # Who leaves answers nobody: it would come back by that.
             return
         try:
             publications = self._read(hub, channel, data)
@@ -467,7 +485,14 @@ class Relay:
         if self._crossws is not None:
             node, publication = decode_crossws(data, most)
             return [] if node == str(self.node) else [publication]
-        envelope = decode(data if self._key is None else unseal(self._key, channel, data), most)
+        if self._journal is not None and LOG_MARK in channel:
+            self._journal.received(channel, data)
+            return []
+        data = self._unsealed(channel, data)
+        if self._journal is not None and channel == self._everywhere and is_numbered(data):
+            self._journal.spread(data)
+            return []
+        envelope = decode(data, most)
         if envelope.node == self.node.bytes:
             if channel == self._inbox(self.node.bytes):
                 raise EnvelopeError("our own id, and not from us")

@@ -150,7 +150,11 @@ class Connecting(ABC, Generic[C]):
     ) -> None:
         if self._client is None:
             return
-        if kind is None:
-            await self._client.close()
-        else:
+        try:
+            if kind is None:
+                await self._client.close()
+        except BaseException:
+            self._client.terminate()
+            raise
+        if kind is not None:
             self._client.terminate()

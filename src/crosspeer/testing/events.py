@@ -52,7 +52,11 @@ class connect(Connecting["EventClient"]):
         async with asyncio.timeout(self._timeout):
             stream = await _Stream.get(self._url, self._headers)
             client = EventClient(self._url, self._headers, stream, self._timeout)
-            await client._begin()
+            try:
+                await client._begin()
+            except BaseException:
+                client.terminate()
+                raise
             return client
 
 
@@ -219,19 +223,21 @@ class _Stream:
     @classmethod
     async def get(cls, url: str, headers: list[tuple[str, str]], last_id: str = "") -> _Stream:
         http = await _Http.open(url)
-        http.ask("GET", url, [("accept", MEDIA_TYPE), *headers])
-        response = await http.next()
-        if not isinstance(response, h11.Response):
+        try:
+            http.ask("GET", url, [("accept", MEDIA_TYPE), *headers])
+            response = await http.next()
+            if not isinstance(response, h11.Response):
+                raise ConnectionError("the server did not answer")
+            answered = Headers(raw=[(bytes(name).lower(), bytes(value)) for name, value in response.headers])
+            if response.status_code == 200:
+                return cls(http, answered, last_id)
+            body = b""
+            while isinstance(event := await http.next(), h11.Data):
+                body += bytes(event.data)
+            raise HandshakeRefused(response.status_code, answered, body)
+        except BaseException:
             http.abort()
-            raise ConnectionError("the server did not answer")
-        answered = Headers(raw=[(bytes(name).lower(), bytes(value)) for name, value in response.headers])
-        if response.status_code == 200:
-            return cls(http, answered, last_id)
-        body = b""
-        while isinstance(event := await http.next(), h11.Data):
-            body += bytes(event.data)
-        http.abort()
-        raise HandshakeRefused(response.status_code, answered, body)
+            raise
 
     async def read(self) -> list[Event] | None:
         """The events that come next, None at the end."""

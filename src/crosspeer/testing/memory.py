@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
@@ -79,8 +78,12 @@ class connect(Connecting["MemoryClient"]):
                 answer = await rendered(admitted)
                 raise HandshakeRefused(answer.status, Headers(raw=answer.headers), answer.body)
         client = MemoryClient(Session(admitted), self._timeout)
-        # One turn of the loop: the peer is there and `open` has begun when the caller goes on.
-        await asyncio.sleep(0)
+        try:
+            # One turn of the loop: the peer is there and `open` has begun when the caller goes on.
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            client.terminate()
+            raise
         return client
 
 
@@ -133,8 +136,7 @@ class MemoryClient(Client):
 
     async def _finish(self) -> None:
         """The server's last hook has ended too, so that a test may look at what it did."""
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.wait({self._server})
+        await asyncio.wait({self._server})
 
     async def _take(self, data: str | bytes) -> None:
         """The server sends: wait while too much is unread, as a socket would make it."""

@@ -72,20 +72,37 @@ class Envelope:
     """A JSON value, of an envelope of that kind."""
 
 
+class Address:
+    """Where publications go: a topic, in one namespace or (None) in all, encoded once for all of them.
+
+    Raises:
+        ValueError: the namespace or the topic is too long.
+    """
+
+    __slots__ = ("_flags", "_names", "_namespace", "_topic")
+
+    def __init__(self, namespace: str | None, topic: str) -> None:
+        first, second = b"" if namespace is None else namespace.encode(), topic.encode()
+        self._namespace, self._topic = len(first), len(second)
+        if self._namespace > MAX_NAMESPACE or self._topic > MAX_TOPIC:
+            raise ValueError("the namespace or the topic is too long for other hubs")
+        self._flags = EVERYWHERE if namespace is None else 0
+        self._names = first + second
+
+    def entry(self, payload: bytes, *, is_text: bool) -> bytes:
+        """One publication, encoded."""
+        flags = self._flags | TEXT if is_text else self._flags
+        return _ENTRY.pack(flags, self._namespace, self._topic, len(payload)) + self._names + payload
+
+
 def entry(publication: Publication, payload: bytes) -> bytes:
     """One publication, encoded; the payload is its data as bytes.
 
     Raises:
         ValueError: the namespace or the topic is too long.
     """
-    namespace = b"" if publication.namespace is None else publication.namespace.encode()
-    topic = publication.topic.encode()
-    if len(namespace) > MAX_NAMESPACE or len(topic) > MAX_TOPIC:
-        raise ValueError("the namespace or the topic is too long for other hubs")
-    flags = TEXT if isinstance(publication.data, str) else 0
-    if publication.namespace is None:
-        flags |= EVERYWHERE
-    return _ENTRY.pack(flags, len(namespace), len(topic), len(payload)) + namespace + topic + payload
+    address = Address(publication.namespace, publication.topic)
+    return address.entry(payload, is_text=isinstance(publication.data, str))
 
 
 def encode(node: bytes, entries: Iterable[bytes]) -> bytes:

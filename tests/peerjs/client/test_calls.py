@@ -14,7 +14,19 @@ from footage import has_colour, hears, sees, tone
 from peers import DEADLINE, Heard, Peers, ScriptedBroker, until
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from crosspeer.peerjs import MediaConnection, Peer
+
+
+@pytest.fixture(autouse=True)
+async def nothing_is_left() -> AsyncIterator[None]:
+    yield
+    await until(lambda: not any(media in str(task.get_coro()) for task in asyncio.all_tasks() for media in MEDIA))
+
+
+MEDIA = ("Track.", "Recording.", "Sent.", "Received.", "Link.")
+"""Whose tasks end with the peers."""
 
 
 def pattern() -> MediaStream:
@@ -53,7 +65,7 @@ async def test_both_sides_see_and_hear(engine_peers: Peers) -> None:
         MediaStream.combine(red, MediaStream.from_samples(tone(1000, 16_000, channels=2), 16_000)),
     )
     here, there = await ends.here.stream(), await ends.there.stream()
-    assert here.has_video and here.has_audio and there.has_video and there.has_audio
+    assert all(stream.has_video and stream.has_audio for stream in (here, there))
     seen = await asyncio.gather(sees(there), hears(there, 440), sees(here, has_colour(255, 0, 0)), hears(here, 1000))
     assert seen[0].dtype == np.uint8
     assert seen[0].shape[2] == 3
@@ -96,7 +108,7 @@ async def test_hanging_up_is_noticed(engine_peers: Peers, side: str) -> None:
         await (await _ended(first)).wait_ended()
         await (await _ended(other)).wait_ended()
     assert [each.names for each in heard] == [["close"], ["close"]]
-    assert not first.open and not other.open
+    assert (first.open, other.open) == (False, False)
     assert other.peer_connection is other.data_channel is None
     assert alice.connections == bob.connections == {}
 
@@ -115,15 +127,17 @@ async def test_by_events(engine_peers: Peers) -> None:
         heard.append(Heard(call))
         assert metadata == call.metadata == {"name": "Alice", "of": [1]}
         assert call.type == "media"
-        assert call.is_incoming and not call.open
+        assert (call.is_incoming, call.open) == (True, False)
         call.answer(pattern())
 
     here = alice.call("bob", pattern(), metadata={"name": "Alice", "of": (1,)})
     told = Heard(here)
-    assert not here.open and here.peer == "bob" and here.local_stream is not None
+    assert (here.open, here.peer) == (False, "bob")
+    assert here.local_stream is not None
     stream = await told.wait_for("stream")
     assert stream is here.remote_stream
     await told.wait_for("open")
+    await told.wait_for("will_close_on_remote")
     await heard[0].wait_for("open")
     assert heard[0].names.index("stream") < heard[0].names.index("open")
     assert heard[0].of("stream") == [bob.connections["alice"][0].remote_stream]  # type: ignore[attr-defined]
@@ -171,6 +185,20 @@ async def test_hanging_up_before_there_is_an_answer(peers: Peers) -> None:
         assert (error.type, str(error)) == ("connection-closed", "alice has hung up.")
         with pytest.raises(PeerError, match="hung up"):
             await there.stream()
+
+
+async def test_a_caller_who_is_cancelled_has_hung_up(peers: Peers) -> None:
+    alice, bob = await two(peers)
+    calling = asyncio.ensure_future(_wait(alice.call("bob", pattern())))
+    async with asyncio.timeout(DEADLINE):
+        there = await anext(bob.incoming_calls())
+        told = Heard(there, "error")
+        calling.cancel()
+        assert str(await told.wait_for("error")) == "alice has hung up."
+
+
+async def _wait(call: MediaConnection) -> MediaConnection:
+    return await call
 
 
 async def test_nobody_answers(peers: Peers) -> None:
@@ -280,7 +308,7 @@ async def test_a_track_that_fails(engine_peers: Peers) -> None:
     assert error.type == "webrtc"
     assert "In the call with bob the video track failed: an image is uint8" in str(error)
     await hears(await there.stream())
-    assert here.open and heard.names == ["error"]
+    assert (here.open, heard.names) == (True, ["error"])
 
 
 async def test_peers_of_both_engines(broker: dict[str, Any]) -> None:
@@ -319,6 +347,38 @@ async def test_the_remote_stream_is_recorded(engine_peers: Peers, tmp_path: Any)
         assert len(list(file.decode(video=0))) >= 5
 
 
+async def test_leaving_ends_all_calls(engine_peers: Peers) -> None:
+    alice, bob = await two(engine_peers)
+    calls = [await call(alice, bob, pattern()), await call(bob, alice, pattern())]
+    ringing = alice.call("bob", pattern())
+    heard = [Heard(each, "close", "error") for each in (calls[0].there, calls[1].here)]
+    async with asyncio.timeout(DEADLINE):
+        await alice.destroy()
+        for each in (calls[0].there, calls[1].here):
+            await each.wait_closed()
+        with pytest.raises(PeerError):
+            await ringing
+    assert [each.names for each in heard] == [["close"], ["close"]]
+
+
+async def test_channels_beside_the_one_are_closed(engine_peers: Peers) -> None:
+    """Somebody's page may try to send data in a call."""
+    alice, bob = await two(engine_peers)
+    ends = await call(alice, bob, pattern())
+    await until(lambda: ends.there.data_channel is not None)
+    native = ends.here.peer_connection
+    open_channel = getattr(native, "create_data_channel", None) or native.createDataChannel
+    open_channel("more")
+    await until(lambda: ends.there._strays == 1)
+    await sees(await ends.there.stream())
+    for _ in range(20):
+        open_channel("more")
+    async with asyncio.timeout(DEADLINE):
+        await ends.there.wait_closed()
+    assert ends.there.error is not None
+    assert ends.there.error.type == "invalid-message"
+
+
 class TestStrangers:
     """Row R3: offers of calls that no engine can take. Each is an `error` of the peer that gets it, and no more."""
 
@@ -345,7 +405,7 @@ class TestStrangers:
         assert error.type == "webrtc"
         assert reason in str(error)
         assert heard.of("call") == []
-        assert alice.open and alice.connections == {}
+        assert (alice.open, alice.connections) == (True, {})
 
     @pytest.mark.parametrize("engine", ["wrtc", "aiortc"])
     async def test_it_rings_and_cannot_be_answered(
@@ -358,7 +418,7 @@ class TestStrangers:
         with pytest.raises(PeerError):
             await call.answer(pattern())
         assert heard.of("error")[0].type == "webrtc"
-        assert alice.open and alice.connections == {}
+        assert (alice.open, alice.connections) == (True, {})
 
     @pytest.mark.parametrize("engine", ["wrtc", "aiortc"])
     async def test_a_data_connection_takes_no_media(

@@ -48,7 +48,8 @@ async def test_some_connections_leave_nothing(engine: str) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_five_hundred_connections_leave_nothing(engine: str) -> None:
-    before, after = await held_after(engine, 50, 500)
+    # The allocator takes its time to find out how much such connections need: some hundreds of them.
+    before, after = await held_after(engine, 250, 500)
     for name in ("descriptors", "threads", "tasks"):
         assert after[name] <= before[name], f"{name}: {before} {after}"
     assert after["objects"] - before["objects"] < 500, f"{before} {after}"

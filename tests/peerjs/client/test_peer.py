@@ -502,7 +502,7 @@ class TestEvents:
     async def test_an_event_that_does_not_exist(self, peers: Peers) -> None:
         peer = await peers.open("alice")
         for register in (peer.on, peer.once, peer.off):
-            with pytest.raises(ValueError, match="has no event 'opne', only close, connection"):
+            with pytest.raises(ValueError, match="has no event 'opne', only call, close, connection"):
                 register("opne", print)
         with pytest.raises(TypeError, match="callable"):
             peer.on("open", "nothing")

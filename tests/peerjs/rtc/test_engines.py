@@ -15,6 +15,7 @@ from crosspeer.peerjs.rtc.choose import NAMES, choose_engine
 from crosspeer.peerjs.rtc.config import IceConfig, IceServer, read_config
 from crosspeer.peerjs.rtc.port import LOW_MARK, MAX_MESSAGE_SIZE, ChannelEvents, LinkClosed, RTCError
 from crosspeer.wire.sdp import check_candidate, check_description
+from mutations import mutate
 from peers import DEADLINE, until
 
 if TYPE_CHECKING:
@@ -231,29 +232,6 @@ class TestStrangers:
         there.channels[0].send("still here")
         await until(lambda: here.of("received") == ["still here"])
         assert here_channel == []
-
-
-def mutate(sdp: str, chance: random.Random) -> str:
-    """Drop, double, swap, cut or spoil some lines."""
-    lines = sdp.split("\r\n")
-    for _ in range(chance.randint(1, 4)):
-        at = chance.randrange(len(lines))
-        match chance.randrange(5):
-            case 0:
-                del lines[at]
-            case 1:
-                lines.insert(at, lines[chance.randrange(len(lines))])
-            case 2:
-                lines[at] = lines[at][: chance.randint(0, len(lines[at]))]
-            case 3:
-                lines[at] = lines[at].replace("a=", "a=" + "x" * chance.randint(1, 200), 1)
-            case _:
-                spoiled = list(lines[at] or " ")
-                spoiled[chance.randrange(len(spoiled))] = chance.choice("\x00:0 9\uffff-")
-                lines[at] = "".join(spoiled)
-        if not lines:
-            return ""
-    return "\r\n".join(lines)
 
 
 class TestChoice:

@@ -11,14 +11,17 @@ import resource
 import shlex
 import signal
 import socket
-from contextlib import asynccontextmanager
+import termios
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from click.testing import CliRunner
 
+from crosspeer.cli import main
 from crosspeer.peerjs import Peer
 from crosspeer.peerjs.transfer.names import SUFFIX
-from peers import DEADLINE, own_broker
+from peers import DEADLINE, own_broker, until
 from process import Command, crosspeer
 
 if TYPE_CHECKING:
@@ -31,7 +34,8 @@ ICE = ("--ice", "none")
 
 @pytest.fixture
 async def broker() -> AsyncIterator[dict[str, Any]]:
-    async with own_broker() as where:
+    # Whoever calls nobody is told so soon.
+    async with own_broker(expire_timeout=0.5) as where:
         yield where
 
 
@@ -87,10 +91,19 @@ async def test_folders_and_several_files(tmp_path: Path, here: tuple[str, ...]) 
     assert found == {name: name for name in ("photos/a.jpg", "photos/b/c.jpg", "note.txt")}
 
 
-@pytest.mark.parametrize("side", ["sender", "receiver"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    ("side", "number"),
+    [
+        ("sender", signal.SIGINT),
+        ("sender", signal.SIGKILL),
+        ("receiver", signal.SIGINT),
+        # Until the network notices it takes 20 seconds.
+        pytest.param("receiver", signal.SIGKILL, marks=pytest.mark.slow),
+    ],
+)
 async def test_a_cut_transfer_goes_on(tmp_path: Path, here: tuple[str, ...], side: str, number: int) -> None:
-    data = big(tmp_path / "film.mp4", 150 * MIB)
+    data = big(tmp_path / "film.mp4", 64 * MIB)
     send = ("send", "film.mp4", "bob", *here)
     # A broker gives the id of a peer that was killed to nobody else, but for who has its token.
     receive = ("bob", "--once", "--token", "bob-1", *here)
@@ -101,20 +114,20 @@ async def test_a_cut_transfer_goes_on(tmp_path: Path, here: tuple[str, ...], sid
         assert await stopped.ended() == (130 if number == signal.SIGINT else -signal.SIGKILL)
         assert "Traceback" not in stopped.output
         assert ("Stopped." in stopped.output) == (number == signal.SIGINT)
-        assert (tmp_path / "inbox" / f"film.mp4{SUFFIX}").stat().st_size > 10 * MIB
+        assert (tmp_path / "inbox" / f"film.mp4{SUFFIX}").stat().st_size >= 5 * MIB
         if side == "sender":
             async with crosspeer(*send, cwd=tmp_path) as again:
                 assert await again.ended() == 0
             assert await there.ended() == 0
             told = [again, there]
         else:
+            await command.printed("trying again", timeout=60)
             async with receiving(tmp_path, *receive) as again:
                 assert await command.ended() == 0
                 assert await again.ended() == 0
-            assert "trying again" in command.output
             told = [command, again]
     for each in told:
-        assert re.search(r"film.mp4: 157 MB .*, goes on after \d\d? %", each.output), each.output
+        assert re.search(r"film.mp4: 67.1 MB .*, goes on after \d\d? %", each.output), each.output
         assert "checksum right" in each.output
     assert (tmp_path / "inbox" / "film.mp4").read_bytes() == data
     assert [path.name for path in (tmp_path / "inbox").iterdir()] == ["film.mp4"]
@@ -141,50 +154,57 @@ async def test_a_disk_that_is_full(tmp_path: Path, here: tuple[str, ...]) -> Non
         assert "goes on after 23 %" in command.output
 
 
-@pytest.mark.parametrize("command", ["send", "receive"])
-async def test_a_bar_on_a_terminal(tmp_path: Path, here: tuple[str, ...], command: str) -> None:
-    big(tmp_path / "film.mp4", 60 * MIB)
-    ours, theirs = pty.openpty()
-    screen: asyncio.Queue[bytes] = asyncio.Queue()
+class Screen:
+    """A terminal, and all that was written on it."""
 
-    def readable() -> None:
-        try:
-            screen.put_nowait(os.read(ours, 65536))
-        except OSError:
-            asyncio.get_running_loop().remove_reader(ours)
+    def __init__(self) -> None:
+        self.text = ""
+        self.end, self.tty = pty.openpty()
+        termios.tcsetwinsize(self.tty, (25, 100))
+        asyncio.get_running_loop().add_reader(self.end, self._read)
 
-    asyncio.get_running_loop().add_reader(ours, readable)
+    def _read(self) -> None:
+        self.text += os.read(self.end, 65536).decode(errors="replace")
+
+    def close(self) -> None:
+        asyncio.get_running_loop().remove_reader(self.end)
+        os.close(self.end)
+        os.close(self.tty)
+
+    def command(self, *arguments: str, cwd: Path) -> AbstractAsyncContextManager[Command]:
+        return crosspeer(*arguments, cwd=cwd, stdout=self.tty, stderr=self.tty)
+
+
+async def test_a_bar_on_a_terminal(tmp_path: Path, here: tuple[str, ...]) -> None:
+    big(tmp_path / "film.mp4", 40 * MIB)
+    left, right = Screen(), Screen()
     try:
-        on_screen: dict[str, Any] = {"stdout": theirs, "stderr": theirs}
-        pipes: dict[str, Any] = {}
-        async with crosspeer(
-            "receive",
-            "bob",
-            "--once",
-            "-o",
-            "inbox",
-            *here,
-            cwd=tmp_path,
-            **(on_screen if command == "receive" else pipes),
-        ) as there:
-            text = ""
-            if command == "receive":
-                while "Files go to" not in text:
-                    text += (await asyncio.wait_for(screen.get(), DEADLINE)).decode()
-            else:
-                await there.printed("Files go to")
-            async with crosspeer(
-                "send", "film.mp4", "bob", *here, cwd=tmp_path, **(on_screen if command == "send" else pipes)
-            ) as sending:
+        async with left.command("receive", "bob", "--once", "-o", "inbox", *here, cwd=tmp_path) as there:
+            await until(lambda: "Files go to" in left.text)
+            async with right.command("send", "film.mp4", "bob", *here, cwd=tmp_path) as sending:
                 assert await sending.ended() == 0
             assert await there.ended() == 0
-        while "checksum right" not in text:
-            text += (await asyncio.wait_for(screen.get(), DEADLINE)).decode()
+        for screen in (left, right):
+            await until(lambda screen=screen: "checksum right" in screen.text)
+            pattern = r"film.mp4: +\d+%\|.*/41.9M \[\d\d:\d\d<\d\d:\d\d, +[\d.]+[kM]B/s\]"
+            assert re.search(pattern, screen.text), screen.text
     finally:
-        asyncio.get_running_loop().remove_reader(ours)
-        os.close(ours)
-        os.close(theirs)
-    assert re.search(r"film.mp4: +\d+%\|.*\d+.*M?/62.9M \[\d\d:\d\d<\d\d:\d\d, +[\d.]+[kM]B/s\]", text), text
+        left.close()
+        right.close()
+
+
+async def test_hidden_files(tmp_path: Path, here: tuple[str, ...]) -> None:
+    (tmp_path / ".profile").write_text("x")
+    async with receiving(tmp_path, "bob", *here) as there:
+        async with crosspeer("send", ".profile", "bob", *here, cwd=tmp_path) as command:
+            assert await command.ended() == 1
+        assert ".profile: bob says: .profile is not taken: it is hidden" in command.output
+        there.signal(signal.SIGINT)
+        assert await there.ended() == 130
+    async with receiving(tmp_path, "bob", "--hidden", "--once", *here) as there:
+        async with crosspeer("send", ".profile", "bob", *here, cwd=tmp_path) as command:
+            assert await command.ended() == 0
+        assert await there.ended() == 0
 
 
 @pytest.mark.parametrize(
@@ -204,7 +224,7 @@ async def test_a_bar_on_a_terminal(tmp_path: Path, here: tuple[str, ...], comman
         (["receive", "--max-size", "many"], "'many' is no size, such as 500M or 2G"),
         (["receive", "--max-size", "0"], "'0' is no size"),
         (["receive", "--key", "wrong"], "check --host, --port, --path"),
-        (["receive", "bob", "--key", "wrong"], "give the one of http://127.0.0.1"),
+        (["receive", "bob", "--key", "wrong"], "check --host, --port, --path, --key"),
         (["receive", "--path", "/elsewhere"], "check --host, --port, --path"),
         (["chat", "nobody"], "nobody of this id is at"),
         (["chat", "--id", "taken"], 'ID "taken" is taken'),
@@ -216,19 +236,22 @@ async def test_a_bar_on_a_terminal(tmp_path: Path, here: tuple[str, ...], comman
     ],
 )
 async def test_wrong_input_is_answered_in_a_line_that_helps(
-    tmp_path: Path, broker: dict[str, Any], arguments: list[str], says: str
+    tmp_path: Path, broker: dict[str, Any], arguments: list[str], says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("x")
     (tmp_path / "odd\nname").write_text("x")
     (tmp_path / "empty").mkdir()
     os.mkfifo(tmp_path / "fifo")
     where = {"--host": broker["host"], "--port": str(broker["port"])}
     rest = [word for pair in where.items() if pair[0] not in arguments for word in pair]
-    async with Peer("taken", **broker), crosspeer(*arguments, *rest, cwd=tmp_path) as command:
-        assert await command.ended() in (1, 2)
-    assert says in " ".join(command.output.split())
-    assert "Traceback" not in command.output
-    assert len(command.output.strip().splitlines()) <= 5
+    async with Peer("taken", **broker), asyncio.timeout(DEADLINE):
+        # Not in a process of its own: that takes ten times as long.
+        result = await asyncio.to_thread(CliRunner().invoke, main, [*arguments, *rest])
+    assert result.exit_code in (1, 2)
+    assert isinstance(result.exception, SystemExit)
+    assert says in " ".join(result.output.split())
+    assert len(result.output.strip().splitlines()) <= 5
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything")
@@ -250,7 +273,7 @@ async def test_a_broker_that_is_not_there(tmp_path: Path, arguments: list[str]) 
         port = nobody.getsockname()[1]
         async with crosspeer(*arguments, "--host", "127.0.0.1", "--port", str(port), cwd=tmp_path) as command:
             assert await command.ended() == 1
-    assert f"(http://127.0.0.1:{port}/): check --host, --port, --path" in command.output
+    assert f"(http://127.0.0.1:{port}/): check --host, --port, --path, --key" in command.output
     assert len(command.output.strip().splitlines()) == 1
 
 
@@ -310,14 +333,15 @@ async def test_a_chat_with_something_else(broker: dict[str, Any], here: tuple[st
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(180)
 async def test_a_large_file_is_not_held_in_memory(tmp_path: Path, here: tuple[str, ...]) -> None:
-    size = 1000 * MIB
+    size = 400 * MIB
     with (tmp_path / "film.mp4").open("wb") as file:
         file.truncate(size)
     async with receiving(tmp_path, "bob", "--once", *here) as there:
         small = _peak(there)
         async with crosspeer("send", "film.mp4", "bob", *here, cwd=tmp_path) as command:
-            await command.printed("film.mp4: 90 %")
+            await command.printed("film.mp4: 90 %", timeout=60)
             peaks = [_peak(command), _peak(there)]
             assert await command.ended() == 0
     assert max(peaks) - small < 100 * MIB, peaks

@@ -1,5 +1,6 @@
 //! The hooks of a peer, as they are called: bound, and None where the application has nothing to do.
 
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
 /// A table of bound hooks (`crosspeer.core.hooks.HookTable`).
@@ -32,5 +33,14 @@ impl Hooks {
             ping: hook("ping")?,
             pong: hook("pong")?,
         })
+    }
+
+    /// For the garbage collector: an application's hooks may keep its peers, which lead back here.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let Self { open, message, close, error, drain, ping, pong } = self;
+        for hook in [open, message, close, drain, ping, pong].into_iter().flatten().chain([error]) {
+            visit.call(hook)?;
+        }
+        Ok(())
     }
 }

@@ -6,7 +6,6 @@ use std::collections::VecDeque;
 
 use pyo3::exceptions::{PyException, PyRuntimeError};
 use pyo3::intern;
-use pyo3::panic::PanicException;
 use pyo3::prelude::*;
 
 use crate::message::Message;
@@ -90,8 +89,8 @@ impl Peer {
             None => Ok(None),
             Some(Ok(result)) => awaitable(slf, result),
             Some(Err(error)) if error.is_instance_of::<PyException>(py) => Self::report(slf, error.value(py)),
-            // A bug of ours, and no reason to end the loop: it is this peer's matter.
-            Some(Err(error)) if error.is_instance_of::<PanicException>(py) => {
+            // A bug of ours or of another library in Rust, which has a class of its own: this peer's matter, not the loop's.
+            Some(Err(error)) if error.get_type(py).name().is_ok_and(|name| name == "PanicException") => {
                 let bug = PyRuntimeError::new_err(error.to_string());
                 Self::report(slf, bug.value(py))
             }

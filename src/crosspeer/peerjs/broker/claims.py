@@ -147,6 +147,10 @@ class Claims:
             claim.waiting.discard(node)
             claim.look()
 
+    def arrived(self, id: str) -> None:
+        """A client has come in elsewhere: if it was promised the id, that is done."""
+        self._promised.pop(id, None)
+
     def forget(self) -> None:
         """Leave out the promises that nobody has come for."""
         now = self._state.clock.time()

@@ -145,6 +145,7 @@ class Fleet:
             self._voice.say("ask", to=node)
 
     def _arrived(self, node: bytes, id: str) -> None:
+        self.claims.arrived(id)
         mine = self._log.entries.get(id)
         if mine is not None:
             # Perhaps it has left there already: it says so itself if it has not.

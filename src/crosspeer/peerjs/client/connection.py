@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from crosspeer.peerjs.client.errors import ErrorType, PeerError, PeerTimeout
 from crosspeer.peerjs.client.events import Emitter
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from crosspeer.peerjs.rtc.frames import Feed
     from crosspeer.peerjs.rtc.port import Channel
     from crosspeer.wire.signalling import Description
+
+MAX_STRAYS: Final = 16
 
 _ending = Tasks()
 """Connections that are being freed: longer than their peer is there, if need be."""
@@ -83,6 +85,8 @@ class BaseConnection(Emitter):
         self._id = provider.id
         self._provider = provider
         self._is_ended = False
+        self._strays = 0
+        """Channels that the other side opened beside the one."""
         self._is_incoming = offer is not None
         self._settled = asyncio.Event()
         self._over = asyncio.Event()
@@ -147,6 +151,9 @@ class BaseConnection(Emitter):
     def _adopt(self, channel: Channel) -> None:
         """The other side opened a channel. One that is not wanted is closed."""
         channel.close()
+        self._strays += 1
+        if self._strays > MAX_STRAYS:
+            self._end(PeerError(ErrorType.INVALID_MESSAGE, f"{self.peer} opens one channel after the other."))
 
     def _receives(self, track: Feed) -> None:
         """The other side sends sound or pictures."""
@@ -185,7 +192,7 @@ class BaseConnection(Emitter):
             await self._settled.wait()
         except asyncio.CancelledError:
             # `await peer.connect(...)`: nobody else has it.
-            self._end(None)
+            self.close()
             raise
         if not self.open:
             raise self.error or PeerError(ErrorType.CONNECTION_CLOSED, f"Connection to {self.peer} closed.")

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from crosspeer.wire.signalling import Description
 
 Kind = type[BaseException]
-MAX_STRAYS: Final = 16
 FLUSH_PATIENCE: Final = 5.0
 """Seconds without any progress after which a flush gives up."""
 
@@ -75,8 +74,6 @@ class DataConnection(BaseConnection):
         self._unassigned = 0
         """Bytes that came since the last message was complete: the next one counts as so many."""
         self._is_asked_to_close = False
-        self._strays = 0
-        """Channels that the other side opened beside the one."""
         if offer is None:
             self._attach(self._negotiator.link.open_channel(self.label, ordered=self.reliable))
             self._negotiator.offer()
@@ -185,11 +182,8 @@ class DataConnection(BaseConnection):
     def _adopt(self, channel: Channel) -> None:
         if self._channel is None:
             self._attach(channel)
-            return
-        channel.close()
-        self._strays += 1
-        if self._strays > MAX_STRAYS:
-            self._end(PeerError(ErrorType.INVALID_MESSAGE, f"{self.peer} opens one channel after the other."))
+        else:
+            super()._adopt(channel)
 
     def _attach(self, channel: Channel) -> None:
         self._channel = channel
@@ -259,7 +253,7 @@ class DataConnection(BaseConnection):
 
     # Who reads.
 
-    def _data_handlers(self) -> list[Registered]:
+    def _data_handlers(self) -> tuple[Registered, ...]:
         return self._taken("data")
 
     def _changed(self, event: str) -> None:

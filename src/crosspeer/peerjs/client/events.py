@@ -37,7 +37,8 @@ class Registered:
         except Exception:
             logger.exception(FAILED, event)
             return None
-        return result if asyncio.iscoroutine(result) else None
+        # Asked first, since it is what nearly all return, and the other question takes long.
+        return None if result is None or not asyncio.iscoroutine(result) else result
 
 
 class Emitter:
@@ -46,7 +47,9 @@ class Emitter:
     EVENTS: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self) -> None:
-        self._handlers: dict[str, list[Registered]] = {}
+        self._handlers: dict[str, tuple[Registered, ...]] = {}
+        self._passing: set[str] = set()
+        """The events with handlers for one time only."""
 
     def on(self, event: str, handler: Handler | None = None) -> Any:
         """Call a handler at each event: `peer.on("open", greet)`, or as a decorator, `@peer.on("open")`.
@@ -68,8 +71,8 @@ class Emitter:
     def off(self, event: str, handler: Handler | None = None) -> None:
         """Forget a handler, or all handlers of an event."""
         self._check(event)
-        kept = [entry for entry in self._handlers.get(event, ()) if handler not in (None, entry.function)]
-        self._handlers[event] = kept
+        entries = self._handlers.get(event, ())
+        self._handlers[event] = tuple(entry for entry in entries if handler not in (None, entry.function))
         self._changed(event)
 
     # Inside.
@@ -84,16 +87,14 @@ class Emitter:
                 _running.add(task)
                 task.add_done_callback(_ended)
 
-    def _taken(self, event: str) -> list[Registered]:
+    def _taken(self, event: str) -> tuple[Registered, ...]:
         """The handlers to call now; those for one event are forgotten by it."""
-        entries = self._handlers.get(event)
-        if not entries:
-            return []
-        kept = [entry for entry in entries if not entry.once]
-        if len(kept) < len(entries):
-            self._handlers[event] = kept
+        entries = self._handlers.get(event, ())
+        if event in self._passing:
+            self._passing.discard(event)
+            self._handlers[event] = tuple(entry for entry in entries if not entry.once)
             self._changed(event)
-        return entries.copy()
+        return entries
 
     def _register(self, event: str, handler: Handler | None, *, once: bool) -> Any:
         self._check(event)
@@ -101,7 +102,9 @@ class Emitter:
             return lambda decorated: self._register(event, decorated, once=once)
         if not callable(handler):
             raise TypeError(f"a handler is callable, not {type(handler).__name__}")
-        self._handlers.setdefault(event, []).append(Registered(handler, once=once))
+        self._handlers[event] = (*self._handlers.get(event, ()), Registered(handler, once=once))
+        if once:
+            self._passing.add(event)
         self._changed(event)
         return handler
 

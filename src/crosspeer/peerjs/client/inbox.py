@@ -10,7 +10,7 @@ from crosspeer.peerjs.client.events import FAILED
 from crosspeer.peerjs.client.log import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
 
     from crosspeer.peerjs.client.events import Registered
 
@@ -80,7 +80,7 @@ class Turns:
         self._task: asyncio.Task[None] | None = None
         self._after: Callable[[], None] | None = None
 
-    def give(self, value: Any, size: int, handlers: Callable[[], list[Registered]]) -> bool:
+    def give(self, value: Any, size: int, handlers: Callable[[], Sequence[Registered]]) -> bool:
         """Call the handlers now, or when it is this message's turn. False: too much waits already."""
         if self._task is not None:
             return self._waiting.put((value, handlers), size)
@@ -123,7 +123,7 @@ class Turns:
             self._after()
 
 
-def _call(value: Any, handlers: list[Registered]) -> list[Coroutine[Any, Any, Any]]:
+def _call(value: Any, handlers: Sequence[Registered]) -> list[Coroutine[Any, Any, Any]]:
     rest = []
     for handler in handlers:
         if (work := handler.call("data", (value,))) is not None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     SdpTransform = Callable[[str], str]
 
+Kind = type[BaseException]
 LABEL: Final = "undefined"
 """Of the channel that carries nothing: PeerJS 1.5 has it for its closing, which is how hanging up is noticed."""
 RING_TIME: Final = 60.0
@@ -37,13 +38,16 @@ RING_TIME: Final = 60.0
 class MediaConnection(BaseConnection):
     """A call. Made by `peer.call`, or handed to who listens for `call`, and then to be answered.
 
-    Events: `open()`, `stream(MediaStream)`, `close()`, `error(PeerError)`, `ice_state_changed(state)`. It is open when
-    it was answered and both sides have found each other. `stream` comes once, with all the tracks of the other side.
+    Events: `open()`, `stream(MediaStream)`, `will_close_on_remote()`, `close()`, `error(PeerError)`,
+    `ice_state_changed(state)`. It is open when it was answered and both sides have found each other. `stream` comes
+    once, with all the tracks of the other side.
     """
 
     type: ClassVar[str] = "media"
     PREFIX: ClassVar[str] = "mc_"
-    EVENTS: ClassVar[frozenset[str]] = frozenset({"open", "stream", "close", "error", "ice_state_changed"})
+    EVENTS: ClassVar[frozenset[str]] = frozenset(
+        {"open", "stream", "will_close_on_remote", "close", "error", "ice_state_changed"}
+    )
 
     def __init__(
         self,
@@ -134,9 +138,7 @@ class MediaConnection(BaseConnection):
     async def __aenter__(self) -> MediaConnection:
         return await self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, kind: Kind | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.close()
 
     # For the peer.
@@ -155,10 +157,12 @@ class MediaConnection(BaseConnection):
 
     def _adopt(self, channel: Channel) -> None:
         if self._channel is not None:
-            self._end(PeerError(ErrorType.INVALID_MESSAGE, f"{self.peer} opens channels in a call."))
+            super()._adopt(channel)
             return
         self._channel = channel
-        channel.attach(ChannelEvents(opened=_nothing, received=_nothing, drained=_nothing, closed=self._channel_closed))
+        channel.attach(
+            ChannelEvents(opened=self._channel_opened, received=_nothing, drained=_nothing, closed=self._channel_closed)
+        )
 
     def _receives(self, track: Feed) -> None:
         from crosspeer.peerjs.media.track import Track
@@ -203,6 +207,9 @@ class MediaConnection(BaseConnection):
     def _track_failed(self, error: MediaError) -> None:
         if not self._is_ended:
             self._emit("error", PeerError(ErrorType.WEBRTC, f"In the call with {self.peer} {error}"))
+
+    def _channel_opened(self) -> None:
+        self._emit("will_close_on_remote")
 
     def _channel_closed(self) -> None:
         self._end(None if self.open else PeerError(ErrorType.CONNECTION_CLOSED, f"{self.peer} has hung up."))

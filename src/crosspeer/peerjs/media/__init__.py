@@ -6,7 +6,7 @@ from crosspeer.core.errors import MissingExtra
 
 try:
     import av  # noqa: F401
-    import numpy  # noqa: ICN001, F401
+    import numpy  # noqa: F401
 except ModuleNotFoundError as error:
     if error.name not in ("av", "numpy"):
         raise

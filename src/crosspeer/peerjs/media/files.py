@@ -54,7 +54,8 @@ class Source:
         self._container = container
         self._loop = loop
         self._live = live
-        self._origin = 0.0 if container.start_time is None else container.start_time / av.time_base
+        # None where there is none, whatever its type says.
+        self._origin = (container.start_time or 0) / av.time_base
 
     def __iter__(self) -> Iterator[Frame]:
         return self._iterate()
@@ -82,11 +83,11 @@ class Source:
             if self._live:
                 began = at if began is None else began
                 at -= began
-            image = frame.to_ndarray(format="rgb24")
+            image = frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
             if frame.rotation:
                 # Telephones film as they are held, and say so.
                 image = np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
-            yield VideoFrame(image, at)  # type: ignore[arg-type]
+            yield VideoFrame(image, at)
 
     def _sounds(self) -> Iterator[AudioFrame]:
         stream = self._container.streams.audio[0]

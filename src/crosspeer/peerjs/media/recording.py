@@ -79,14 +79,14 @@ class Recording:
 
     async def _run(self, tracks: list[Track]) -> None:
         copies = [asyncio.ensure_future(self._copy(track)) for track in tracks]
-        stopping = asyncio.ensure_future(self._stopping.wait())
-        everything = asyncio.gather(*copies)
+        everything = asyncio.ensure_future(asyncio.wait(copies))
+        everything.add_done_callback(lambda _: self._stopping.set())
         try:
-            await asyncio.wait({everything, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            await self._stopping.wait()
         finally:
-            for task in (*copies, stopping):
+            for task in (everything, *copies):
                 task.cancel()
-            await asyncio.gather(*copies, stopping, everything, return_exceptions=True)
+            await asyncio.gather(*copies, return_exceptions=True)
             await self._close()
 
     async def _copy(self, track: Track) -> None:

@@ -49,4 +49,4 @@ class Resampler:
     def push_frame(self, frame: av.AudioFrame | None) -> Iterator[NDArray[np.int16]]:
         """A frame of PyAV's; None at the end, for what is left."""
         for ready in self._resampler.resample(frame):
-            yield ready.to_ndarray().reshape(-1, self._channels)
+            yield ready.to_ndarray().astype(np.int16, copy=False).reshape(-1, self._channels)

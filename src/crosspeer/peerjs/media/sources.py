@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from crosspeer.peerjs.media.sound import Resampler
+from crosspeer.peerjs.media.thread import in_thread
 from crosspeer.peerjs.rtc.frames import SAMPLE_RATE, AudioFrame, VideoFrame
 
 if TYPE_CHECKING:
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 
     from crosspeer.peerjs.media.clock import Clock
     from crosspeer.peerjs.rtc.frames import Frame
-
-T = TypeVar("T")
 
 MAX_SIDE: Final = 8192
 """Pixels of the longer side of a picture: what VP8 and H264 can encode is less than twice of it."""
@@ -38,21 +35,6 @@ BARS: Final = (
 """White, yellow, cyan, green, magenta, red, blue, black: the order of television's colour bars."""
 PIECE: Final = SAMPLE_RATE // 50
 """Samples of a piece of sound: the 20 milliseconds of an Opus packet."""
-
-_END: Final = object()
-
-
-async def in_thread(values: Iterator[T]) -> AsyncGenerator[T, None]:
-    """The values of an iterator that takes its time, each made in a thread that this iterator has for itself."""
-    executor = ThreadPoolExecutor(1, thread_name_prefix="crosspeer-media")
-    loop = asyncio.get_running_loop()
-    try:
-        while (value := await loop.run_in_executor(executor, next, values, _END)) is not _END:
-            yield value  # type: ignore[misc]
-    finally:
-        # There too, after the value that is being made.
-        executor.submit(getattr(values, "close", _nothing))
-        executor.shutdown(wait=False)
 
 
 async def paced(frames: AsyncGenerator[Frame, None], clock: Clock) -> AsyncGenerator[Frame, None]:
@@ -146,8 +128,8 @@ async def _resampled(
         yield rest
 
 
-def _checked_image(image: Any) -> NDArray[np.uint8]:
-    image = np.asarray(image)
+def _checked_image(value: Any) -> NDArray[np.uint8]:
+    image: NDArray[np.uint8] = np.asarray(value)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise TypeError(f"an image is uint8 of the shape (height, width, 3), not {image.dtype} of {image.shape}")
     if not 0 < min(image.shape[:2]) <= max(image.shape[:2]) <= MAX_SIDE:
@@ -164,7 +146,3 @@ def _checked_samples(piece: Any) -> NDArray[np.int16]:
             f"samples are int16 of the shape (n,), (n, 1) or (n, 2), not {samples.dtype} of {samples.shape}"
         )
     return samples
-
-
-def _nothing() -> None:
-    """An iterator that is no generator cannot be closed."""

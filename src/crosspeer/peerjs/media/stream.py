@@ -9,6 +9,7 @@ from crosspeer.peerjs.media import sources
 from crosspeer.peerjs.media.clock import Clock
 from crosspeer.peerjs.media.files import open_device, open_file
 from crosspeer.peerjs.media.recording import Recording
+from crosspeer.peerjs.media.thread import in_thread
 from crosspeer.peerjs.media.track import Track
 from crosspeer.peerjs.rtc.frames import SAMPLE_RATE, MediaError
 
@@ -43,7 +44,7 @@ class MediaStream:
         """
         clock = Clock()
         return cls(
-            Track(kind, sources.paced(sources.in_thread(iter(source)), clock), clock)
+            Track(kind, sources.paced(in_thread(iter(source)), clock), clock)
             for kind, source in open_file(path, loop=loop)
         )
 
@@ -165,7 +166,7 @@ class MediaStream:
     @classmethod
     def _captured(cls, kind: Kind, device: str | None, format: str | None) -> MediaStream:
         source = open_device(kind, device, format)
-        frames = sources.in_thread(iter(source))
+        frames = in_thread(iter(source))
         if format != "lavfi":
             return cls([Track(kind, frames)])
         # FFmpeg makes these up, as fast as it can.

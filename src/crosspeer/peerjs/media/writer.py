@@ -126,6 +126,7 @@ class Writer:
             name, options = CODECS.get(self._codecs["video"], (self._codecs["video"], {}))
             height, width, _ = first.image.shape
             self._video = stream = self._container.add_stream(name, rate=30, options=options)
+            assert isinstance(stream, av.VideoStream)
             # Both encoders want even sizes.
             stream.width, stream.height = max(2, width & ~1), max(2, height & ~1)
             stream.pix_fmt = "yuv420p"

@@ -10,7 +10,7 @@ import av
 import numpy as np
 from aiortc.mediastreams import MediaStreamError
 
-from crosspeer.peerjs.rtc.frames import AudioFrame, FrameQueue, VideoFrame
+from crosspeer.peerjs.rtc.frames import MAX_PIXELS, AudioFrame, FrameQueue, VideoFrame
 from crosspeer.runtime.tasks import Tasks
 
 if TYPE_CHECKING:
@@ -37,10 +37,12 @@ class Received:
     async def frames(self) -> AsyncGenerator[Frame, None]:
         began: float | None = None
         while (native := await self._queue.get()) is not None:
+            if isinstance(native, av.VideoFrame) and native.width * native.height > MAX_PIXELS:
+                continue
             time = float(native.time or 0.0)
             began = time if began is None else began
             if isinstance(native, av.VideoFrame):
-                yield VideoFrame(native.to_ndarray(format="rgb24"), time - began)  # type: ignore[arg-type]
+                yield VideoFrame(native.to_ndarray(format="rgb24").astype(np.uint8, copy=False), time - began)
             else:
                 yield _sound(native, time - began)
 
@@ -93,5 +95,5 @@ def _native_sound(frame: AudioFrame) -> av.AudioFrame:
 
 
 def _sound(native: av.AudioFrame, at: float) -> AudioFrame:
-    samples = native.to_ndarray().reshape(-1, native.layout.nb_channels)
-    return AudioFrame(samples, native.sample_rate, at)  # type: ignore[arg-type]
+    samples = native.to_ndarray().astype(np.int16, copy=False).reshape(-1, native.layout.nb_channels)
+    return AudioFrame(samples, native.sample_rate, at)

@@ -21,6 +21,10 @@ SAMPLE_RATE: Final = 48_000
 """Of all sound here: what Opus runs at."""
 
 
+MAX_PIXELS: Final = 8192 * 4608
+"""Of a picture that is taken from another side: 8K, and then some. A small packet can claim four times as many."""
+
+
 class MediaError(CrosspeerError):
     """Media that cannot be read or written; the text is meant for people."""
 

@@ -136,7 +136,21 @@ class WrtcLink:
         self._opened = True
         for sent in self._sent:
             sent.start()
+        self._watch()
         self._events.link_opened()
+
+    def _watch(self) -> None:
+        """Notice at once that the other side has closed a call, also where no channel tells it."""
+        transports = (each.receiver.transport for each in self.native.get_transceivers())
+        # All tracks share one.
+        if (transport := next((each for each in transports if each is not None), None)) is None:
+            return
+
+        def changed(event: webrtc.Event) -> None:
+            if transport.state == webrtc.RTCDtlsTransportState.closed and not self._closed:
+                self._events.ice_state_changed("closed")
+
+        transport.on("statechange", changed)
 
 
 class WrtcChannel:

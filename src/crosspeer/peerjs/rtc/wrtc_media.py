@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import webrtc
 
-from crosspeer.peerjs.rtc.frames import AudioFrame, VideoFrame
-from crosspeer.runtime.tasks import Tasks
+from crosspeer.peerjs.rtc.frames import MAX_PIXELS, AudioFrame, VideoFrame
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import AsyncGenerator
 
     from crosspeer.peerjs.rtc.frames import Feed, Frame, Kind
+    from crosspeer.runtime.tasks import Tasks
 
 _RGBX: Final = webrtc.VideoFrameCopyToOptions(format=webrtc.VideoPixelFormat.RGBX)
 _SAMPLES: Final = webrtc.AudioDataCopyToOptions(plane_index=0, format=webrtc.AudioSampleFormat.s16)
@@ -36,6 +36,8 @@ class Received:
         try:
             while not (result := await reader.read()).done:
                 with result.value as native:  # type: ignore[union-attr]
+                    if isinstance(native, webrtc.VideoFrame) and native.coded_width * native.coded_height > MAX_PIXELS:
+                        continue
                     began = native.timestamp if began is None else began
                     at = (native.timestamp - began) / _MICROSECONDS
                     yield _picture(native, at) if isinstance(native, webrtc.VideoFrame) else _sound(native, at)
@@ -73,7 +75,7 @@ class Sent:
         pixels = np.empty((height, width, 4), np.uint8)
         pixels[:, :, :3] = frame.image
         return webrtc.VideoFrame(
-            memoryview(pixels).cast("B"),
+            pixels.data.cast("B"),
             webrtc.VideoFrameBufferInit(
                 format=webrtc.VideoPixelFormat.RGBX,
                 coded_width=width,
@@ -90,7 +92,7 @@ class Sent:
                 number_of_frames=frame.samples.shape[0],
                 number_of_channels=frame.samples.shape[1],
                 timestamp=int(frame.time * _MICROSECONDS),
-                data=memoryview(np.ascontiguousarray(frame.samples)).cast("B"),
+                data=np.ascontiguousarray(frame.samples).data.cast("B"),
             )
         )
 
@@ -98,12 +100,12 @@ class Sent:
 def _picture(native: webrtc.VideoFrame, at: float) -> VideoFrame:
     pixels = np.empty((native.coded_height, native.coded_width, 4), np.uint8)
     # Done when it returns, whatever it returns.
-    native.copy_to(memoryview(pixels).cast("B"), _RGBX).result()
+    native.copy_to(pixels.data.cast("B"), _RGBX).result()
     # Telephones film as they are held, and say so: clockwise, while numpy turns the other way.
     return VideoFrame(np.ascontiguousarray(np.rot90(pixels[:, :, :3], -native.rotation // 90)), at)
 
 
 def _sound(native: webrtc.AudioData, at: float) -> AudioFrame:
     samples = np.empty((native.number_of_frames, native.number_of_channels), np.int16)
-    native.copy_to(memoryview(samples).cast("B"), _SAMPLES)
+    native.copy_to(samples.data.cast("B"), _SAMPLES)
     return AudioFrame(samples, int(native.sample_rate), at)

@@ -234,13 +234,23 @@ class NativeEngine:
         self._work.start(self._hand_over(socket.socket(fileno=descriptor), data))
 
     async def _hand_over(self, connection: socket.socket, data: bytes) -> None:
+        def adopt() -> asyncio.Protocol:
+            protocol = self._adopt()
+            made = protocol.connection_made
+
+            def connection_made(transport: asyncio.BaseTransport) -> None:
+                # Here and not behind the wait: by then uvloop has read on, and what it read would stand before the rest.
+                made(transport)
+                protocol.data_received(data)
+
+            protocol.connection_made = connection_made  # type: ignore[method-assign]
+            return protocol
+
         connection.setblocking(False)
         try:
-            _, protocol = await self.loop.connect_accepted_socket(self._adopt, connection)
+            await self.loop.connect_accepted_socket(adopt, connection)
         except OSError:
             connection.close()
-            return
-        protocol.data_received(data)
 
 
 def _pause(limits: Limits) -> float:

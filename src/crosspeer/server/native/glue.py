@@ -8,7 +8,7 @@ import uuid
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
-from crosspeer.core.errors import LimitExceeded
+from crosspeer.core.errors import LimitExceeded, error_of
 from crosspeer.core.hooks import CloseDetails
 from crosspeer.core.message import Message
 from crosspeer.core.outgoing import outgoing
@@ -204,14 +204,14 @@ class Glue:
     async def _settle(self, peer: NativePeer, waiting: Any) -> None:
         try:
             await waiting
-        except Exception as error:
-            again = peer._report(error)
-            if again is not None:
-                await self._settle_error(peer, again)
         except (GeneratorExit, KeyboardInterrupt, SystemExit):
             raise
-        except BaseException:
-            peer._cancelled()
+        except BaseException as raised:
+            error = error_of(raised)
+            if error is None:
+                peer._cancelled()
+            elif (again := peer._report(error)) is not None:
+                await self._settle_error(peer, again)
 
     async def _settle_error(self, peer: NativePeer, waiting: Any) -> None:
         try:

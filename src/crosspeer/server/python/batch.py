@@ -42,6 +42,9 @@ class Batch:
 
     def publish(self, topic: str, item: Outgoing, namespace: str | None, sender: Session | None) -> None:
         """The hot loop: a few bytecodes and one append for each subscriber whose socket takes what it gets."""
+        if topic not in self._topics.index:
+            # So it is with most that an engine beside this one publishes.
+            return
         frame = frame_of(item)
         # One of another engine is nobody here.
         skip = sender.transport if isinstance(sender, Session) else None

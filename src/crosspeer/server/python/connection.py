@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from crosspeer.core.hooks import CloseDetails
 from crosspeer.core.transport import Capabilities
 from crosspeer.runtime.tasks import Tasks
+from crosspeer.server.lingering import end_our_half
 from crosspeer.server.python.batch import Batch, frame_of
 from crosspeer.server.python.budget import BURST, RATE, Budget
 from crosspeer.wire.closing import CloseCode
@@ -281,7 +282,7 @@ class PythonConnection(asyncio.Protocol):
             self._say(encode_close(code, reason))
         # Not closed at once: a reset would take our last words from a client that is still sending.
         if self._socket.can_write_eof():
-            self._socket.write_eof()
+            end_our_half(self._socket)
             self._start_deadline()
         else:
             self._hang_up()
