@@ -6,7 +6,7 @@ BIN := .venv/bin
 CARGO_LINT = cd engine && cargo fmt --check && cargo fmt --check --manifest-path fuzz/Cargo.toml && cargo clippy --quiet --all-targets -- -D warnings
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow fuzz audit autobahn lint format docs bench bench-scale bench-latency bench-broker bench-peers clean
+.PHONY: help setup demo test test-slow soak fuzz faults audit autobahn lint format docs bench bench-scale bench-latency bench-broker bench-peers bench-backplane clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
@@ -26,6 +26,10 @@ test-slow: ## Run the tests that take ten thousand peers
 	@PYTHON="$(PYTHON)" scripts/setup test
 	@$(BIN)/python -m pytest -m slow $(ARGS)
 
+soak: ## Load a server for SECONDS (1200) and fail if its memory, descriptors or tasks grow
+	@PYTHON="$(PYTHON)" scripts/setup test
+	@$(BIN)/python tests/faults/soak.py $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
+
 fuzz: ## Feed made-up bytes to both engines, FUZZ_SECONDS (10) for each target
 	@PYTHON="$(PYTHON)" scripts/setup test
 	@PYTHON="$(PYTHON)" scripts/fuzz $(ARGS)
@@ -33,6 +37,10 @@ fuzz: ## Feed made-up bytes to both engines, FUZZ_SECONDS (10) for each target
 audit: ## Ask what is known against our dependencies: advisories, licences, sources
 	@PYTHON="$(PYTHON)" scripts/setup
 	@PYTHON="$(PYTHON)" scripts/audit $(ARGS)
+
+faults: ## Run three nodes, 1000 clients and one fault at a time on each backplane (12 minutes), every delivery checked
+	@PYTHON="$(PYTHON)" scripts/setup test
+	@$(BIN)/python tests/faults/fleet.py $(ARGS)
 
 autobahn: ## Run the Autobahn test suite over both engines (10 minutes; needs a python2.7)
 	@PYTHON="$(PYTHON)" scripts/setup
@@ -68,6 +76,10 @@ bench-broker: setup ## Measure the PeerJS broker beside npm's (10 minutes) and w
 bench-peers: ## Measure data connections beside plain WebRTC channels (8 minutes) and write bench/PEERS.md
 	@PYTHON="$(PYTHON)" scripts/setup test
 	@$(BIN)/python bench/peers.py --write $(ARGS)
+
+bench-backplane: ## Measure what a backplane costs a node (8 minutes) and write bench/BACKPLANE.md
+	@PYTHON="$(PYTHON)" scripts/setup test
+	@$(BIN)/python bench/backplane.py --write $(ARGS)
 
 format: ## Format the code and mend what can be mended
 	@PYTHON="$(PYTHON)" scripts/setup lint

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measure what a backplane costs a node, with real Redis, NATS and PostgreSQL, and write BACKPLANE.md. See README.md."""
+"""Measure what a backplane costs a node, on real Redis, NATS and PostgreSQL, and write BACKPLANE.md. See README.md."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from crowd import Client, Crowd, descriptors, text
 PAGE = BENCH / "BACKPLANE.md"
 BACKENDS = ("local", "redis", "nats", "postgres")
 ALONE = "no backend"
-SUBSCRIBERS = 1000
+FEW, SUBSCRIBERS = 10, 1000
 BURSTS = (1, 64)
 COMMAND = [sys.executable, str(SERVERS / "backplane_node.py")]
-TO_SETTLE = 0.5
+TO_SETTLE = 0.3
 """Seconds until the subscription of a node holds at the backplane."""
 
 PUBLISHING = tuple(
@@ -44,7 +44,12 @@ PUBLISHING = tuple(
         units,
         "CPU time",
     )
-    for burst, subscribers, units in ((1, 1000, 200), (64, 1000, 60), (1, 10, 5000), (64, 10, 3000))
+    for burst, subscribers, units in (
+        (1, SUBSCRIBERS, 200),
+        (64, SUBSCRIBERS, 60),
+        (1, FEW, 5000),
+        (64, FEW, 3000),
+    )
 )
 
 Figures = dict[tuple[str, ...], list[float]]
@@ -54,7 +59,7 @@ class Bench:
     """All figures, by what was measured."""
 
     def __init__(self, quick: bool) -> None:
-        self._plan = Plan(warm_up=0.1, cut_to=0.2) if quick else Plan(warm_up=0.4, cut_to=0.8)
+        self._plan = Plan(warm_up=0.1, cut_to=0.2) if quick else Plan(warm_up=0.3, cut_to=0.6)
         self._seconds = self._plan.cut_to
         cores = sorted(os.sched_getaffinity(0))
         self._core, self._other = cores[0], cores[-1]
@@ -80,20 +85,22 @@ class Bench:
         with (
             self._node(environment, self._other) as (_, publisher),
             self._node(environment, self._core) as (node, port),
-            _crowd(port, SUBSCRIBERS) as crowd,
+            _crowd(port, FEW) as few,
         ):
             for burst in BURSTS:
-                used, rate = self._bursts(publisher, [crowd], burst, lambda: cpu_seconds(node.pid))
-                self._note("remote", name, str(burst), used)
-                self._note("rate", name, str(burst), rate)
+                used, _ = self._bursts(publisher, [few], burst, lambda: cpu_seconds(node.pid))
+                self._note("arrival", name, str(burst), used * FEW)
+            with _crowd(port, SUBSCRIBERS - FEW) as others:
+                for burst in BURSTS:
+                    used, rate = self._bursts(publisher, [few, others], burst, lambda: cpu_seconds(node.pid))
+                    self._note("remote", name, str(burst), used)
+                    self._note("rate", name, str(burst), rate)
 
     def _workers(self, name: str, environment: dict[str, str], crowds: list[int]) -> None:
         """What so many workers take together, for deliveries to their own and from each other."""
         with ExitStack() as stack:
             nodes = [stack.enter_context(self._node(environment, self._core)) for _ in crowds]
-            heard = [
-                stack.enter_context(_crowd(port, count)) for (_, port), count in zip(nodes, crowds, strict=True)
-            ]
+            heard = [stack.enter_context(_crowd(port, count)) for (_, port), count in zip(nodes, crowds, strict=True)]
             for burst in BURSTS:
                 used, _ = self._bursts(
                     nodes[0][1], heard, burst, lambda: sum(cpu_seconds(node.pid) for node, _ in nodes)
@@ -221,8 +228,9 @@ CPU time of the node for each publication, its local deliveries included, and ti
         _publishing(figures, [ALONE, *backends]),
         f"""## Deliveries of what another node has published
 
-CPU time of the node for each delivery to one of its {SUBSCRIBERS:,} subscribers, and how many a second that makes on one
-core. What was reached in the runs is bounded by the load, the other node and the backplane, which share the other core.""",
+CPU time of the node for each delivery to one of its {SUBSCRIBERS:,} subscribers, and how many a second that makes on
+one core. What was reached in the runs is bounded by the load, the other node and the backplane, which share the other
+core. The last two columns are for each publication that reaches {FEW} subscribers: nearly all of it is its arrival.""",
         _remote(figures, backends),
     ]
     if "local" in backends:
@@ -255,8 +263,10 @@ def _remote(figures: Figures, backends: list[str]) -> str:
         for burst in BURSTS:
             used = median(figures["remote", name, str(burst)])
             cells += [_micro(used), f"{1 / used:,.0f}", f"{median(figures['rate', name, str(burst)]):,.0f}"]
+        cells += [_micro(median(figures["arrival", name, str(burst)])) for burst in BURSTS]
         rows.append([name, *cells])
     heads = [head for burst in BURSTS for head in (f"{burst} at once", "a second, one core", "reached")]
+    heads += [f"to {FEW}, {burst} at once" for burst in BURSTS]
     return _markdown(["", *heads], rows)
 
 
@@ -272,7 +282,13 @@ def _workers(figures: Figures) -> str:
 
 def _spread(figures: Figures) -> str:
     rows = [
-        [*key[:1], " ".join(key[1:]), _micro(median(found)), f"{_micro(min(found))} - {_micro(max(found))}", str(len(found))]
+        [
+            *key[:1],
+            " ".join(key[1:]),
+            _micro(median(found)),
+            f"{_micro(min(found))} - {_micro(max(found))}",
+            str(len(found)),
+        ]
         for key, found in sorted(figures.items())
         if key[0] != "rate"
     ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from crosspeer.peerjs import AudioFrame, VideoFrame
-from crosspeer.peerjs.media.sources import BARS, test_images
+from crosspeer.peerjs.media.sources import BARS, pattern_images
 from crosspeer.peerjs.media.writer import Writer
 from peers import DEADLINE
 
@@ -116,7 +116,7 @@ async def film(path: Path, seconds: float = 1.0, *, size: tuple[int, int] = (160
 
     def write() -> None:
         writer = Writer(str(path), ["video", "audio"] if sound else ["video"])
-        images, pieces = test_images(*size), tone()
+        images, pieces = pattern_images(*size), tone()
         heard = 0.0
         for number in range(int(seconds * 15)):
             at = number / 15

@@ -1,7 +1,7 @@
 """docs/licences.md: what crosspeer stands on, and on which terms. `python -m licences` writes it, as `make docs` does.
 
-Of Python packages it is their own metadata that tells, of crates cargo's. A licence that is not among the `FREE` ones has
-to have a word of its own in `NAMED`, which the page shows.
+Of Python packages it is their own metadata that tells, of crates cargo's. A licence that is not among the `FREE` ones
+has to have a word of its own in `NAMED`, which the page shows.
 """
 
 from __future__ import annotations
@@ -38,10 +38,15 @@ NAMED: Final = {
     "hypothesis": "MPL-2.0 asks for changes to its own files alone; for tests",
     "pathspec": "MPL-2.0 asks for changes to its own files alone; for linters",
     "tqdm": "MPL-2.0 asks for changes to its own files alone; only with its extra",
-    "av": "its own code is BSD-3-Clause; its wheels hold FFmpeg (LGPL) built with x264 and x265 (GPL). Whoever hands a program on with these "
-    "wheels in it keeps to the GPL, or builds PyAV with an FFmpeg of their own. It comes with the extras `aiortc` and `media`, and with nothing else",
-    "wrtc": "its own code and Chrome's WebRTC in it are BSD-3-Clause, what that holds of others is as free; OpenH264 in it is Cisco's, "
-    "BSD-2-Clause, and H.264 is subject to patents",
+    "av": (
+        "its own code is BSD-3-Clause; its wheels hold FFmpeg (LGPL) built with x264 and x265 (GPL). Whoever hands a "
+        "program on with these wheels in it keeps to the GPL, or builds PyAV with an FFmpeg of their own. It comes "
+        "with the extras `aiortc` and `media`, and with nothing else"
+    ),
+    "wrtc": (
+        "its own code and Chrome's WebRTC in it are BSD-3-Clause, what that holds of others is as free; OpenH264 in it "
+        "is Cisco's, BSD-2-Clause, and H.264 is subject to patents"
+    ),
 }
 """What is to be said of a package beside its licence."""
 
@@ -83,7 +88,8 @@ INTRODUCTION: Final = """\
 
 <!-- Made by `make docs` of what is installed: change tests/licences.py, not this page. -->
 
-crosspeer is under the [MIT licence](../LICENSE). What it stands on is not part of it: pip and cargo install it beside it, on these terms.
+crosspeer is under the [MIT licence](../LICENSE). What it stands on is not part of it: pip and cargo install it beside
+it, on these terms.
 """
 
 
@@ -144,7 +150,7 @@ def pinned() -> dict[str, str]:
 
 
 def python_dependencies() -> list[Dependency]:
-    """Every package that is installed for crosspeer, its extras, its tests or its linters. What is missing is left out."""
+    """All that is installed for crosspeer, its extras, its tests or its linters. What is missing is left out."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     roots: list[tuple[str, Iterable[str]]] = [("always", project["project"]["dependencies"])]
     roots += [(f"`[{name}]`", wanted) for name, wanted in project["project"]["optional-dependencies"].items()]
@@ -241,8 +247,9 @@ def render(python: Iterable[Dependency], rust: Iterable[Dependency]) -> str:
     parts.append("\n## What is to be said of some\n\n")
     parts += [f"- **{name}**: {text}.\n" for name, text in sorted(NAMED.items())]
     parts.append(
-        "\nThe clients in JavaScript that some tests run against (`peerjs`, `peer`) are installed below `tests/interop` and are MIT, "
-        "with what they need; Chromium, Redis, NATS, PostgreSQL and coturn are run by tests and linked with nothing.\n"
+        "\nThe clients in JavaScript that some tests run against (`peerjs`, `peer`) are installed below\n"
+        "`tests/interop` and are MIT; Chromium, Redis, NATS, PostgreSQL and coturn are run by tests, and linked with\n"
+        "nothing.\n"
     )
     return "".join(parts)
 

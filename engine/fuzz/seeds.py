@@ -115,7 +115,27 @@ def closes() -> list[bytes]:
     return [CUTS + payload for payload in [b"", b"\x03", *payloads, b"\x03\xe8\xff", b"\x03\xe8" + b"x" * 124]]
 
 
-TARGETS = {"handshake": handshakes, "frames": frames, "deflate": messages, "utf8": texts, "close": closes}
+def packed() -> list[bytes]:
+    texts = [bytes((0xB0 + len(text),)) + text for text in (b"", b"hi", "grün".encode())]
+    heads = [
+        b"\x93\x00\x7f\xe0",
+        b"\x82\xb1a\x01\xb1b\xc0",
+        b"\xdc\x00\x10" + bytes(16),
+        b"\xdd\xff\xff\xff\xff",
+        b"\xdf\xff\xff\xff\xff",
+    ]
+    numbers = [bytes((tag,)) + b"\x80" + bytes(7) for tag in range(0xCA, 0xD4)]
+    return [*texts, *heads, *numbers, b"\xa3abc", b"\xda\x00\x10" + bytes(16), b"\xd8\x00\x02\xc3\xbc", b"\xc2\xc3\xc1"]
+
+
+TARGETS = {
+    "handshake": handshakes,
+    "frames": frames,
+    "deflate": messages,
+    "utf8": texts,
+    "close": closes,
+    "binarypack": packed,
+}
 
 
 def main(folder: Path) -> None:

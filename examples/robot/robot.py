@@ -24,7 +24,7 @@ from crosspeer.peerjs import DataConnection, Peer, PeerError, PeerServer
 STEP = 0.02
 """Seconds between two steps of the robot. Every other one is told to the pages."""
 PATIENCE = 0.5
-"""Seconds without a word from the driver after which the robot stops."""
+"""Seconds without a word from the driver after which the robot stops, and obeys another page."""
 MAX_WAITING = 64 * 1024
 """Bytes that wait for a slow page. More news would only come later still: it is left out."""
 PUBLIC = Path(__file__).parent / "public"
@@ -36,8 +36,9 @@ class Robot:
     def __init__(self) -> None:
         self.body = Body()
         self.pages: list[DataConnection] = []
-        """In the order in which they came. The first one drives."""
+        self.driver: DataConnection | None = None
         self.heard_at = -PATIENCE
+        """When the driver said something."""
         self.echo: Any = None
 
     def welcome(self, page: DataConnection) -> None:
@@ -59,19 +60,24 @@ class Robot:
 
     def heard(self, page: DataConnection, message: Any) -> None:
         """A page wants something. Anything may come: what is not understood is left out."""
-        if page is not self.pages[0]:
-            return
         match message:
             case {"type": "drive", "left": int() | float() as left, "right": int() | float() as right}:
+                if not self.gives_wheel(page, wanted=left != 0 or right != 0):
+                    return
+                self.driver = page
                 self.body.drive(left, right)
                 self.heard_at = now()
                 self.echo = message.get("at")
 
+    def gives_wheel(self, page: DataConnection, *, wanted: bool) -> bool:
+        """Whether a page may drive: whoever does, anybody if nobody does, and who wants to if the driver is silent."""
+        return page is self.driver or self.driver is None or (wanted and not self.in_contact)
+
     def left(self, page: DataConnection) -> None:
-        if page is self.pages[0]:
-            self.body.drive(0, 0)
-            self.heard_at = -PATIENCE
         self.pages.remove(page)
+        if page is self.driver:
+            self.driver = None
+            self.heard_at = -PATIENCE
 
     async def live(self) -> None:
         """Move, and tell all pages, until cancelled."""
@@ -103,9 +109,10 @@ class Robot:
             "contact": self.in_contact,
             "ranges": body.ranges(),
         }
-        for number, page in enumerate(tuple(self.pages)):
+        for page in tuple(self.pages):
             if page.open and page.buffered_amount < MAX_WAITING:
-                page.send({**state, "driving": number == 0, "echo": self.echo if number == 0 else None})
+                is_driver = page is self.driver
+                page.send({**state, "driving": is_driver, "echo": self.echo if is_driver else None})
 
 
 def now() -> float:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import queue
 import socket
 import sys
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
@@ -17,6 +19,7 @@ from crosspeer.peerjs import BrokerLimits, PeerServer, Turn
 from crosspeer.server.logs import LEVELS, configure_logging
 from crosspeer.server.serve import serve
 from crosspeer.server.server import BACKLOG, bind
+from crosspeer.server.workers import serve_with_workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -87,11 +90,19 @@ def _milliseconds(name: str, default: int, text: str) -> Option:
 )
 @click.option("--turn_secret", envvar="PEERSERVER_TURN_SECRET", help="Its secret; better by PEERSERVER_TURN_SECRET.")
 @click.option("--turn_lifetime", default=600, show_default=True, type=click.IntRange(1, 86400), help="In seconds.")
-@click.option("--sync", metavar="URL", help="Be one broker with other nodes: redis://, nats://, postgres://, local:///path.")
+@click.option("--sync", metavar="URL", help="Be one broker with other nodes: redis://, nats:// or postgres://.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 256), help="Processes on the port.")
 @click.option("--max_message_size", type=click.IntRange(min=1), help="Largest frame in bytes [default: 65536].")
 @click.option("--log-level", default="warning", show_default=True, type=click.Choice(LEVELS), help="To standard error.")
 def peerserver(
-    sslkey: str | None, sslcert: str | None, host: str | None, port: int, log_level: str, **options: Any
+    sslkey: str | None,
+    sslcert: str | None,
+    host: str | None,
+    port: int,
+    sync: str | None,
+    workers: int,
+    log_level: str,
+    **options: Any,
 ) -> None:
     """Run a broker for PeerJS clients: the command of the npm package `peer`, with its flags.
 
@@ -102,27 +113,60 @@ def peerserver(
     configure_logging(log_level)
     if (sslkey is None) != (sslcert is None):
         _fail("Warning: PeerServer will not run because either the key or the certificate has not been provided.")
-    server = _server(**options)
+    server = _server(sync=sync, **options)
     listener = _listen(host, port)
-    _raise_open_files()
     path = options["path"] if options["path"].startswith("/") else f"/{options['path']}"
-    address, port = listener.getsockname()[:2]
     lines = _Lines()
-    start_line = f"Started PeerServer on {address}, port: {port}, path: {path}"
-    server.on("connection", lambda client: lines.put(f"Client connected: {client.id}"))
-    server.on("disconnect", lambda client: lines.put(f"Client disconnected: {client.id}"))
-    try:
-        serve(
-            server,
-            sock=listener,
-            ssl_certfile=sslcert,
-            ssl_keyfile=sslkey,
-            started=lambda _server: lines.put(start_line),
-        )
-    except (OSError, RuntimeError, ValueError) as error:
-        _fail(f"crosspeer: {error}")
+
+    def started(address: tuple[str, int]) -> None:
+        lines.put(f"Started PeerServer on {address[0]}, port: {address[1]}, path: {path}")
+
+    files: dict[str, Any] = {"ssl_certfile": sslcert, "ssl_keyfile": sslkey}
+    if workers > 1:
+        _serve_with_workers(workers, listener, log_level, {**files, "sync": sync}, options, started)
+    else:
+        _tell(server, lines)
+        _raise_open_files()
+        try:
+            serve(server, sock=listener, started=lambda _server: started(listener.getsockname()[:2]), **files)
+        except (OSError, RuntimeError, ValueError) as error:
+            _fail(f"crosspeer: {error}")
     lines.put("Http server closed.")
     lines.close()
+
+
+def _serve_with_workers(
+    count: int,
+    listener: socket.socket,
+    log_level: str,
+    serving: dict[str, Any],
+    options: dict[str, Any],
+    started: Callable[[tuple[str, int]], None],
+) -> None:
+    """Let several processes listen, where we have seen that one can."""
+    host, port = listener.getsockname()[:2]
+    listener.close()
+    try:
+        status = serve_with_workers(count, partial(_worker, options), host, port, log_level, serving, started)
+    except OSError as error:
+        _fail(f"crosspeer: cannot listen on port {port} of {host}: {error.strerror or error}")
+    if status:
+        sys.exit(status)
+
+
+def _worker(options: dict[str, Any]) -> PeerServer:
+    """One of several brokers that are one, in its own process."""
+    lines = _Lines()
+    atexit.register(lines.close)
+    _raise_open_files()
+    server = _server(**options)
+    _tell(server, lines)
+    return server
+
+
+def _tell(server: PeerServer, lines: _Lines) -> None:
+    server.on("connection", lambda client: lines.put(f"Client connected: {client.id}"))
+    server.on("disconnect", lambda client: lines.put(f"Client disconnected: {client.id}"))
 
 
 class _Lines:

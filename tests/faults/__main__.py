@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from crowd import descriptors
-from faults.brokers import STORES, missing
+from faults.brokers import BROKERS, missing
 from faults.checker import GRACE
 from faults.rig import Outcome, Plan, fleet, judge
 from faults.scenarios import SCENARIOS, fits
@@ -59,8 +59,10 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Three nodes, many clients and one fault at a time, checked delivery by delivery.")
-    parser.add_argument("--backend", choices=[*STORES, "all"], default="all")
+    parser = argparse.ArgumentParser(
+        description="Three nodes, many clients and one fault at a time, checked delivery by delivery."
+    )
+    parser.add_argument("--backend", choices=[*BROKERS, "all"], default="all")
     parser.add_argument("--fault", choices=[*SCENARIOS, "all"], default="all")
     parser.add_argument("--seconds", type=float, default=15.0, help="of each run, with some for its start and end")
     parser.add_argument("--clients", type=int, default=1000)
@@ -69,12 +71,14 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="of whatever is chosen at random")
     parser.add_argument("--no-history", action="store_true", help="topics without history only")
     parser.add_argument("--engine", default="auto", help="of the nodes")
-    parser.add_argument("--keep", type=Path, default=Path("build/faults"), help="where the history of a failed run goes")
+    parser.add_argument(
+        "--keep", type=Path, default=Path("build/faults"), help="where the history of a failed run goes"
+    )
     return parser.parse_args()
 
 
 def _runs(options: argparse.Namespace) -> Iterator[tuple[Plan, str]]:
-    for backend in STORES if options.backend == "all" else [options.backend]:
+    for backend in BROKERS if options.backend == "all" else [options.backend]:
         if (reason := missing(backend)) is not None:
             print(f"{backend} is left out: {reason}", file=sys.stderr)
             continue

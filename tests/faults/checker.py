@@ -204,10 +204,7 @@ class Checker:
         for stream, known in self._streams.get(log.topic, {}).items():
             if not has_history and (known.broken or stream.publisher == log.subscriber):
                 continue
-            if stream in last:
-                is_due = stream in unbroken
-            else:
-                is_due = self._must_begin(log, stream, quiet_from)
+            is_due = stream in unbroken if stream in last else self._must_begin(log, stream, quiet_from)
             missing = known.confirmed - 1 - last.get(stream, -1)
             if is_due and missing > 0:
                 self._report("loss", log, f"{missing} of {_named(stream)} at the end, up to {known.confirmed - 1}")

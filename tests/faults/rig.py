@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from faults.brokers import STORES, Store
+from backplanes import Broker
+from faults.brokers import BROKERS, HOLES, LOGS
 from faults.checker import Came, Checker, Entry, Heard, Log, Moved, Published, Stream, Told, Violation
 from faults.clients import Crew
 from faults.proxy import Proxy, proxy
@@ -33,10 +34,6 @@ PER_PROCESS: Final = 500
 WITHIN: Final = 30.0
 """Seconds until whatever is waited for has happened."""
 KINDS: Final[dict[str, type[Told | Came | Moved]]] = {"Told": Told, "Came": Came, "Moved": Moved}
-LOGS: Final = ("redis", "nats", "local")
-"""Backplanes that keep logs for all nodes. With another one each node keeps the history of topics for itself."""
-HOLES: Final = ("nats",)
-"""Backplanes where the messages of all topics are numbered together."""
 SAID: Final = 2000
 """Characters of what a node has said that are told of a run that failed."""
 QUIET: Final = 1.0
@@ -130,9 +127,9 @@ class Clients:
 class Fleet:
     """All of it."""
 
-    def __init__(self, plan: Plan, store: Store, nodes: list[Node], crews: list[Clients]) -> None:
+    def __init__(self, plan: Plan, broker: Broker, nodes: list[Node], crews: list[Clients]) -> None:
         self.plan = plan
-        self.store = store
+        self.broker = broker
         self.nodes = nodes
         self._crews = crews
 
@@ -190,19 +187,19 @@ async def until(true: Callable[[], Any], within: float = WITHIN) -> None:
 async def fleet(plan: Plan) -> AsyncIterator[Fleet]:
     """Start everything, with all clients connected and publishing."""
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(STORES[plan.backend]())
+        broker = await stack.enter_async_context(BROKERS[plan.backend]())
         nodes = []
         for _ in range(NODES):
-            way, sync = None, store.url
+            way, sync = None, broker.url
             if plan.backend != "local":
-                way = await stack.enter_async_context(proxy(store.url))
-                sync = urlsplit(store.url)._replace(netloc=_netloc(store.url, way.url)).geturl()
+                way = await stack.enter_async_context(proxy(broker.url))
+                sync = urlsplit(broker.url)._replace(netloc=_netloc(broker.url, way.url)).geturl()
             node = Node(way, sync, plan.engine)
             nodes.append(node)
             stack.push_async_callback(node.close)
         await asyncio.gather(*(node.start() for node in nodes))
         crews = [await stack.enter_async_context(_crew(crew)) for crew in _crews(plan, [node.url for node in nodes])]
-        made = Fleet(plan, store, nodes, crews)
+        made = Fleet(plan, broker, nodes, crews)
         try:
             await made.tell("come")
             await made.whole()

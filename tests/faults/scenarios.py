@@ -55,11 +55,11 @@ async def restart_lost(fleet: Fleet) -> None:
 async def _restart(fleet: Fleet, *, lose: bool) -> None:
     rest = max(1.0, fleet.plan.seconds - DOWN)
     await asyncio.sleep(rest / 2)
-    await fleet.store.kill()
+    await fleet.broker.kill()
     if lose:
-        fleet.store.lose()
+        fleet.broker.lose()
     await asyncio.sleep(DOWN)
-    await fleet.store.start()
+    await fleet.broker.start()
     await asyncio.sleep(rest / 2)
 
 

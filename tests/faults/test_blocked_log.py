@@ -36,7 +36,7 @@ LINES: Final = 2000
 async def logging_to(stream: int, folder: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
     """A server whose standard error is this, and its URL."""
     (folder / "loud.py").write_text(APPLICATION)
-    code = "from loud import Loud; from crosspeer import serve; serve(Loud(), port=0, started=lambda s: print(s.url, flush=True))"
+    code = "import loud, crosspeer; crosspeer.serve(loud.Loud(), port=0, started=lambda s: print(s.url, flush=True))"
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", code, cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=stream
     )

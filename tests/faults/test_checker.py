@@ -119,7 +119,11 @@ def test_one_log_for_all_whoever_comes_back_where() -> None:
     published = [said(ADA, 3, "kept"), said(BOB, 2, "kept")]
     first = [*placed(ADA, (0, 1)), *placed(BOB, (0, 2))]
     rest = [*placed(ADA, (1, 3), (2, 4)), *placed(BOB, (1, 5))]
-    logs = [kept("cem", *first, *rest), kept("dora", *first, Came(200.0, whole=True), *rest), Log("eve", "kept", [Came(99.5), *rest])]
+    logs = [
+        kept("cem", *first, *rest),
+        kept("dora", *first, Came(200.0, whole=True), *rest),
+        Log("eve", "kept", [Came(99.5), *rest]),
+    ]
     assert kinds(published, *logs, with_history=HISTORY) == []
 
 

@@ -1,4 +1,4 @@
-"""F13: SIGTERM under load. Nobody new, 1012 for everybody in batches, nothing lost that was acknowledged, gone in time."""
+"""F13: SIGTERM under load. Nobody new, 1012 for all in batches, nothing lost that was acknowledged, gone in time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -134,14 +134,16 @@ async def drain(engine: str, folder: Path, listeners: int) -> float:
     """Stop a server with this many peers under load: the seconds until it is gone."""
     (folder / "chat.py").write_text(CHAT)
     loop = asyncio.get_running_loop()
-    async with serving("chat:hub", "--engine", needed(engine), cwd=folder) as server, Raw(server.url) as health:
-        async with audience(server.url, listeners) as heard:
+    async with serving("chat:hub", "--engine", needed(engine), cwd=folder) as server:
+        async with audience(server.url, listeners) as heard, AsyncExitStack() as stack:
             dial = [await sockets.connect(server.url.replace("http", "ws"), timeout=30) for _ in range(SPEAKERS)]
             speakers = [Speaker(client) for client in dial]
             running = [asyncio.create_task(speaker.run()) for speaker in speakers]
             async with asyncio.timeout(20):
                 while any(speaker.taken < 5 for speaker in speakers):
                     await asyncio.sleep(0.01)
+            health = await stack.enter_async_context(Raw(server.url))
+            assert await healthy(health) == 200
             begin = loop.time()
             server.signal(signal.SIGTERM)
             await server.printed("once more to stop now")
@@ -166,7 +168,9 @@ async def healthy(client: Raw) -> int | None:
     """Ask for the health of a server on a connection from before; None: it is closed already."""
     client.send(b"GET /_crosspeer/health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
     try:
-        return (await client.head())[0]
+        status, headers = await client.head()
+        await client.reader.readexactly(int(headers.get("content-length", 0)))
+        return status
     except (asyncio.IncompleteReadError, ConnectionError):
         return None
 

@@ -1,38 +1,52 @@
-"""The fault tests of a fleet in small: fewer clients, and all faults that a backplane knows in one run of each."""
+"""The fault tests of a fleet in small: fewer clients, and one fault after the other in one run."""
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
 
 from faults.__main__ import run
-from faults.brokers import STORES, missing
-from faults.rig import Fleet, Plan
+from faults.brokers import BROKERS, missing
+from faults.rig import Fleet, Outcome, Plan
 from faults.scenarios import SCENARIOS, fits
 
 pytestmark = pytest.mark.timeout(120)
 
-SMALL = ("kill-node", "cut-clients", "restart-kept", "partition", "rolling-restart")
+ALL = ("kill-node", "cut-clients", "restart-kept", "partition", "rolling-restart")
 
 
-@pytest.mark.parametrize("backend", list(STORES))
-async def test_nothing_is_lost_doubled_or_missed_in_silence(
-    backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def one_after_the_other(
+    backend: str, names: tuple[str, ...], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Outcome:
     if (reason := missing(backend)) is not None:
         pytest.skip(reason)
 
-    async def all_of_them(fleet: Fleet) -> None:
-        for name in SMALL:
-            if fits(name, backend):
-                await SCENARIOS[name](fleet)
-                await fleet.whole()
+    async def each(fleet: Fleet) -> None:
+        for name in names:
+            await SCENARIOS[name](fleet)
+            await fleet.whole()
 
-    monkeypatch.setitem(SCENARIOS, "all", all_of_them)
+    monkeypatch.setitem(SCENARIOS, "each", each)
     plan = Plan(backend, clients=60, seconds=0.6, topics=4, publishers=12, rate=5.0)
-    outcome = await run(plan, "all", tmp_path)
+    outcome = await run(plan, "each", folder)
     assert outcome.violations == []
     assert outcome.deliveries > 0
-    assert len(outcome.returns) >= plan.clients, "everybody was cut off at least once"
+    return outcome
+
+
+@pytest.mark.parametrize(("backend", "names"), [("redis", ("kill-node", "partition")), ("local", ("kill-node",))])
+async def test_a_node_dies_and_another_is_cut_off(
+    backend: str, names: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome = await one_after_the_other(backend, names, tmp_path, monkeypatch)
+    assert outcome.recovered > 0
+    assert outcome.tellings > 0 or "partition" not in names
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", list(BROKERS))
+async def test_one_fault_after_the_other(backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = tuple(name for name in ALL if fits(name, backend))
+    outcome = await one_after_the_other(backend, names, tmp_path, monkeypatch)
+    assert len(outcome.returns) >= 60, "everybody was cut off at least once"

@@ -129,17 +129,16 @@ async def cgroup(limit: int) -> AsyncIterator[Path]:
 @pytest.mark.parametrize("engine", ENGINES)
 async def test_in_a_small_cgroup_it_is_never_killed(engine: str, tmp_path: Path) -> None:
     """Messages without end, giants, and readers that stall, all at once, in 256 MB."""
-    async with cgroup(256 * 1000 * 1000) as group:
-        async with bounded(engine, tmp_path) as (server, witness):
-            (group / "cgroup.procs").write_text(str(server.process.pid))
-            watched = Watched(server.process.pid)
-            async with AsyncExitStack() as stack:
-                for _ in range(400):
-                    await join(stack, server.url)
-                    client = await stack.enter_async_context(Raw(server.url))
-                    client.send(handshake() + frame(BINARY, b"x", key=bytes(4)) + frame(0, bytes(1000), key=bytes(4)) * 200)
-                    client.send(frame(FIN | BINARY, b"", length=MIB))
-                await witness.send("still here?")
-                assert await witness.receive() == "still here?"
-                assert server.process.returncode is None
-                assert watched.peak() < 256 * 1000 * 1000
+    async with cgroup(256 * 1000 * 1000) as group, bounded(engine, tmp_path) as (server, witness):
+        (group / "cgroup.procs").write_text(str(server.process.pid))
+        watched = Watched(server.process.pid)
+        async with AsyncExitStack() as stack:
+            for _ in range(400):
+                await join(stack, server.url)
+                client = await stack.enter_async_context(Raw(server.url))
+                client.send(handshake() + frame(BINARY, b"x", key=bytes(4)) + frame(0, bytes(1000), key=bytes(4)) * 200)
+                client.send(frame(FIN | BINARY, b"", length=MIB))
+            await witness.send("still here?")
+            assert await witness.receive() == "still here?"
+            assert server.process.returncode is None
+            assert watched.peak() < 256 * 1000 * 1000

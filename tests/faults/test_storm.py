@@ -159,12 +159,10 @@ async def test_three_hundred_come_back_at_once(engine: str, tmp_path: Path) -> N
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("engine", ENGINES)
-async def test_ten_thousand_come_back_at_once(
-    engine: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_ten_thousand_come_back_at_once(engine: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = await come_back(engine, tmp_path, 10_000)
     with capsys.disabled():
-        print(f"\n{engine}: {({name: round(value, 2) for name, value in found.items()})}")  # noqa: T201
+        print(f"\n{engine}: { ({name: round(value, 2) for name, value in found.items()}) }")  # noqa: T201
     assert found["turned away"] == 0
     assert found["peak over steady memory"] < 1.5
     assert found["all back in s"] < 20

@@ -1,4 +1,4 @@
-"""What a peer hears of strangers: by its broker, in slices of a channel, while files are sent. An error, or in bounds."""
+"""What a peer hears of strangers, by its broker, in slices, while files are sent: an error, or within the bounds."""
 
 from __future__ import annotations
 

@@ -16,18 +16,18 @@ INTRODUCTION: Final = """\
 
 <!-- Made by `make docs` of what the tests found: change tests/hostile/table.toml and the tests, not this page. -->
 
-What clients have done to servers like this one, and what they get here. Every row is done by tests to the real thing, on
-what stands beside it: the three engines of crosspeer's own server (*native*, *Python*, and the ASGI adapter on *uvicorn*),
-the other servers that have an adapter, event streams, the broker, real backends. While it is done, another peer is served, and
-nothing is logged but a line without control characters; a peer that is closed for what it did is counted in
-`hub.violations`, or by the broker in `metrics.refused`.
+What clients have done to servers like this one, and what they get here. Every row is done by tests to the real thing,
+on what stands beside it: the three engines of crosspeer's own server (*native*, *Python*, and the ASGI adapter on
+*uvicorn*), the other servers that have an adapter, event streams, the broker, real backends. While it is done, another
+peer is served, and nothing is logged but a line without control characters; a peer that is closed for what it did is
+counted in `hub.violations`, or by the broker in `metrics.refused`.
 
-[Security](security.md) says what is trusted and how to set a server up; [fuzzing](fuzzing.md) feeds the same parsers what
-nobody has thought of.
+[Security](security.md) says what is trusted and how to set a server up; [fuzzing](fuzzing.md) feeds the same parsers
+what nobody has thought of.
 """
 COST_TEXT: Final = """\
-MiB of resident memory that eight hostile clients, or eight times as much of the same, add to a server in a process of its own,
-beyond what one of them did; measured when this page was made. The bound is what the tests hold it to.
+MiB of resident memory that eight hostile clients, or eight times as much of the same, add to a server in a process of
+its own, beyond what one of them did; measured when this page was made. The bound is what the tests hold it to.
 """
 
 
@@ -72,7 +72,8 @@ def _places(row: Row, nodeids: Collection[str]) -> str:
     places: dict[str, list[str]] = {}
     for test in row.tests:
         on = places.setdefault(test.on, [])
-        on += [name for nodeid in nodes_of(test, nodeids) for name in test.runs_on(nodeid) if name not in on]
+        found = (name for nodeid in nodes_of(test, nodeids) for name in test.runs_on(nodeid))
+        on += dict.fromkeys(name for name in found if name not in on)
     texts = []
     for on, names in places.items():
         names.sort(key=list(SERVERS.values()).index)

@@ -22,7 +22,6 @@ SERVERS: Final = {
     "native": "native",
     "python": "Python",
     "uvicorn": "ASGI on uvicorn",
-    "plain": "ASGI on bare uvicorn",
     "aiohttp": "aiohttp",
     "tornado": "tornado",
     "sanic": "sanic",

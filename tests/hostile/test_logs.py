@@ -7,9 +7,9 @@ from urllib.parse import quote
 
 import pytest
 
+from hostile.handshakes import request
 from hostile.stage import ENGINES, needed
 from process import serving
-from hostile.handshakes import request
 from raw import CLOSE, FIN, TEXT, Raw, frame, handshake
 
 if TYPE_CHECKING:

@@ -48,7 +48,8 @@ COLOURS = """
 async def camera(*arguments: str) -> AsyncIterator[str]:
     """Where it is."""
     command = [sys.executable, "-u", "examples/camera/camera.py", "--port", "0", *arguments]
-    process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=pipe, stderr=pipe)
     assert process.stdout is not None
     try:
         async with asyncio.timeout(DEADLINE):
@@ -58,7 +59,8 @@ async def camera(*arguments: str) -> AsyncIterator[str]:
         yield found[1]
         process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(DEADLINE):
-            assert await process.wait() == 0
+            _, complaints = await process.communicate()
+        assert (process.returncode, complaints) == (0, b"")
     finally:
         if process.returncode is None:
             process.kill()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.responses import FileResponse, HTMLResponse
 from starlette.routing import Mount, Route
 
+from backplanes import BROKERS
 from brokers import on_uvicorn
 from crosspeer import Server
 from crosspeer.peerjs import PeerServer
@@ -236,6 +238,34 @@ async def test_versions_understand_each_other(browser: Browser, broker: PeerServ
             made.append(await (await tabs_of(browser, server.url, complaints))())
             await made[-1].open(id)
         await talk(*made)
+    assert complaints == []
+
+
+async def test_pages_at_two_brokers_of_a_fleet(browser: Browser) -> None:
+    """As behind a balancer: each page has its socket on another node, and neither can tell."""
+    complaints: list[str] = []
+    async with BROKERS["redis"]() as backplane, AsyncExitStack() as stack:
+        brokers, tabs = [], []
+        for _ in range(2):
+            broker = PeerServer(path="/broker", allow_discovery=True, sync=backplane.url)
+            app = Starlette(routes=[*pages("1.5"), Mount("/", broker.http)])
+            server = await stack.enter_async_context(Server(broker.hub, http=app, port=0, shutdown_timeout=5))
+            brokers.append(broker)
+            tabs.append(await tabs_of(browser, server.url, complaints))
+        alice, bob, thief = await tabs[0](), await tabs[1](), await tabs[1]()
+        await alice.open("alice")
+        await bob.open("bob")
+        await thief.start("alice")
+        assert await thief.next() == ["error", "unavailable-id", 'ID "alice" is taken']
+        assert await alice.run("() => new Promise((done) => peer.listAllPeers(done))") == ["alice", "bob"]
+        await talk(alice, bob)
+        assert (brokers[0].metrics.forwarded["OFFER"], brokers[1].metrics.relayed["OFFER"]) == (1, 1)
+        await bob.run("() => { peer.disconnect(); peer.reconnect(); }")
+        assert [await bob.next() for _ in range(2)] == [["disconnected", "bob"], ["open", "bob"]]
+        await bob.run("() => peer.destroy()")
+        assert await alice.next() == ["left", "bob"]
+        for tab in (alice, bob, thief):
+            await tab.page.context.close()
     assert complaints == []
 
 

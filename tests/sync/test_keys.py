@@ -119,7 +119,9 @@ async def test_the_command_line_takes_a_file(tmp_path: Path) -> None:
         assert await far.receive() == "sealed"
 
 
-@pytest.mark.parametrize(("content", "said"), [("", "is empty"), ("short\n", "16 bytes"), (b"\xff\xfe", "read as a key")])
+@pytest.mark.parametrize(
+    ("content", "said"), [("", "is empty"), ("short\n", "16 bytes"), (b"\xff\xfe", "read as a key")]
+)
 async def test_a_file_that_is_no_key_is_an_error(tmp_path: Path, content: str | bytes, said: str) -> None:
     (tmp_path / "chat.py").write_text(CHAT)
     (tmp_path / "key").write_bytes(content if isinstance(content, bytes) else content.encode())

@@ -12,6 +12,7 @@ from backplanes import BROKERS, free_port
 from crosspeer import Hub, Server
 from crosspeer.sync import Relay, link, open_backend
 from crosspeer.testing import connect
+from faults.proxy import proxy
 from fleet import Chat, node, nodes, relay_of, settled, until
 
 if TYPE_CHECKING:
@@ -87,6 +88,66 @@ async def test_the_first_of_local_nodes_goes_and_another_takes_its_place() -> No
             await relay_of(two)._backend.check()
             one.publish("chat", "after")
             assert await client.receive() == "after"
+
+
+async def test_the_application_is_told_what_may_be_missing(server: Broker) -> None:
+    told: list[str] = []
+    hub = Hub(Chat(), sync=Relay(open_backend(server.url)), outage=told.append)
+    assert hub.sync is not None
+    await hub.sync.start()
+    assert told == []
+    await server.kill()
+    await until(lambda: told == ["lost"])
+    assert hub.status == "degraded"
+    await server.start()
+    await until(lambda: told == ["lost", "back"])
+    assert hub.status == "ok"
+    await hub.close()
+    assert told == ["lost", "back"], "who leaves is not cut off"
+
+
+async def test_the_outage_of_another_node_is_told_before_its_next_message() -> None:
+    told: list[str] = []
+    async with BROKERS["redis"]() as broker, proxy(broker.url) as way, nodes(broker, 1) as (hub,):
+        hub._outage = told.append
+        far = Hub(Chat(), sync=Relay(open_backend(way.url.replace("http", "redis"))))
+        assert far.sync is not None
+        await far.sync.start()
+        async with connect(hub, "/?topic=chat") as client:
+            await settled(hub, far)
+            way.cut()
+            await until(lambda: relay_of(far).counts.outages == 1)
+            far.publish("chat", "after the gap")
+            assert await client.receive() == "after the gap"
+            assert told == ["gap"]
+        await far.close()
+
+
+async def test_a_callback_that_fails_breaks_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    def fails(outage: str) -> None:
+        raise RuntimeError(outage)
+
+    Hub(outage=fails).interrupted("gap")
+    assert "the outage callback failed" in caplog.text
+
+
+async def test_publications_that_were_lost_are_told_to_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crosspeer.sync.link.MAX_WAITING", 10_000)
+    told: list[str] = []
+    one = Hub(sync="memory://lossy")
+    two = Hub(Chat(), sync="memory://lossy", outage=told.append)
+    assert one.sync is not None
+    assert two.sync is not None
+    await asyncio.gather(one.sync.start(), two.sync.start())
+    async with connect(two, "/?topic=chat") as client:
+        await settled(two)
+        for topic in ("chat", "other", "chat/2"):
+            one.publish(topic, "x" * 6_000, namespace="/")
+        await until(lambda: relay_of(one).lost == 2)
+        one.publish("chat", "behind the gap", namespace="/")
+        assert await client.receive() == "behind the gap"
+        assert told == ["gap"]
+    await asyncio.gather(one.close(), two.close())
 
 
 async def test_what_waits_for_the_backplane_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,8 +52,17 @@ def test_every_shape_has_a_word_here() -> None:
     assert {word[0] for word in WORDS} == set(SHAPES)
 
 
-@pytest.mark.parametrize("word", [["join", 1, "a--b", 1, DIGEST], ["mine", "", 1, DIGEST], ["claim", 1, "x" * 65, 1, DIGEST],
-                                  ["left", 1, "a\n"], ["join", 1, "a", 1, "Z" * 32], ["mine", "a", 1, DIGEST + "0"]])  # fmt: skip
+WRONG: list[list[Any]] = [
+    ["join", 1, "a--b", 1, DIGEST],
+    ["mine", "", 1, DIGEST],
+    ["claim", 1, "x" * 65, 1, DIGEST],
+    ["left", 1, "a\n"],
+    ["join", 1, "a", 1, "Z" * 32],
+    ["mine", "a", 1, DIGEST + "0"],
+]
+
+
+@pytest.mark.parametrize("word", WRONG, ids=range(len(WRONG)))
 def test_ids_and_digests_are_looked_at(word: list[Any]) -> None:
     with pytest.raises(BadWord):
         read_word(word)
@@ -70,7 +79,14 @@ def test_no_json_value_does_more_than_be_refused(word: Any) -> None:
 
 def test_rows_are_bounded_and_looked_at_one_by_one() -> None:
     assert read_rows([["a", 1, DIGEST], ["b", 2, DIGEST]]) == {"a": (1, DIGEST), "b": (2, DIGEST)}
-    for rows in ([["a", 1, DIGEST]] * (ROWS + 1), [["a", 1]], ["a"], [None], [["a b ", 1, DIGEST]], [["a", "1", DIGEST]]):
+    for rows in (
+        [["a", 1, DIGEST]] * (ROWS + 1),
+        [["a", 1]],
+        ["a"],
+        [None],
+        [["a b ", 1, DIGEST]],
+        [["a", "1", DIGEST]],
+    ):
         with pytest.raises(BadWord):
             read_rows(rows)
 

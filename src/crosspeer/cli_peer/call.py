@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from crosspeer.cli_peer.options import Broker, peer_options
-from crosspeer.cli_peer.running import Failed, peer_at, run, say, tell_command
+from crosspeer.cli_peer.options import Broker, PeerId, peer_options
+from crosspeer.cli_peer.running import Failed, fail, peer_at, run, say, tell_command
 from crosspeer.peerjs import MediaError, PeerError
 from crosspeer.peerjs.transfer.names import printable
 
@@ -22,13 +22,13 @@ _FIRST = "first"
 
 
 @click.command("call")
-@click.argument("peer_id", required=False)
+@click.argument("peer_id", required=False, type=PeerId())
 @click.option("--video", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Film to send, or sound.")
 @click.option("--loop", is_flag=True, help="Begin the film again at its end.")
 @click.option("--camera", is_flag=False, flag_value=_FIRST, metavar="[DEVICE]", help="Camera to send.")
 @click.option("--pattern", is_flag=True, help="Send a test pattern.")
 @click.option("--record", type=click.Path(dir_okay=False, path_type=Path), help="File for what comes: .mp4, .webm, ...")
-@click.option("--id", help="Our own id; without one the broker gives it.")
+@click.option("--id", type=PeerId(), metavar="ID", help="Our own id; without one the broker gives it.")
 @peer_options
 def call(peer_id: str | None, record: Path | None, id: str | None, broker: Broker, **sent: Any) -> None:
     """Call another peer, or wait for one call without PEER_ID.
@@ -46,7 +46,7 @@ def call(peer_id: str | None, record: Path | None, id: str | None, broker: Broke
     if peer_id is not None and not chosen:
         raise click.UsageError("there is nothing to send: give --video FILE, --camera, or --pattern")
     if record is not None and record.exists():
-        raise click.ClickException(f"{record} is there already")
+        fail(f"{record} is there already")
     run(broker, _run(broker, peer_id, id, sent, record), stopped="Hung up.")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from crosspeer.cli_peer.lines import lines
-from crosspeer.cli_peer.options import Broker, peer_options
+from crosspeer.cli_peer.options import Broker, PeerId, peer_options
 from crosspeer.cli_peer.running import Failed, peer_at, run, say, tell_command
 from crosspeer.peerjs import PeerError
 from crosspeer.peerjs.transfer.names import printable
@@ -23,8 +23,8 @@ MAX_SHOWN: Final = 4096
 
 
 @click.command("chat")
-@click.argument("peer_id", required=False)
-@click.option("--id", help="Our own id; without one the broker gives it.")
+@click.argument("peer_id", required=False, type=PeerId())
+@click.option("--id", type=PeerId(), metavar="ID", help="Our own id; without one the broker gives it.")
 @peer_options
 def chat(peer_id: str | None, id: str | None, broker: Broker) -> None:
     """Talk with another peer, line by line, or wait for others without PEER_ID.

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from crosspeer.cli_peer.options import Broker, peer_options
+from crosspeer.cli_peer.options import Broker, PeerId, peer_options
 from crosspeer.cli_peer.progress import in_bytes, shown
-from crosspeer.cli_peer.running import Failed, peer_at, run, say, tell_command
+from crosspeer.cli_peer.running import Failed, fail, peer_at, run, say, tell_command
 from crosspeer.peerjs import PeerError, PeerLimits
 from crosspeer.peerjs.transfer import OFFER_OPTIONS, BadName, Receiver, Refused, Sender, TransferError, sources_of
 from crosspeer.peerjs.transfer.names import printable
@@ -47,7 +47,7 @@ class _Size(click.ParamType[int]):
 
 @click.command("send")
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="FILE...")
-@click.argument("peer_id")
+@click.argument("peer_id", type=PeerId())
 @click.option("--hidden", is_flag=True, help="Of folders, also what begins with a dot.")
 @click.option(
     "--retry",
@@ -70,16 +70,16 @@ def send(files: tuple[Path, ...], peer_id: str, hidden: bool, retry: float, brok
     try:
         sources = [source for path in files for source in sources_of(path, hidden=hidden, left_out=_tell_left_out)]
     except (BadName, OSError) as error:
-        raise click.ClickException(_text_of(error)) from None
+        fail(_text_of(error))
     if not sources:
-        raise click.ClickException("there is no file to send")
+        fail("there is no file to send")
     _check_readable(sources)
     stopped = "Stopped. The same command goes on where this one was."
     run(broker, _send(broker, peer_id, sources, retry), stopped=stopped)
 
 
 @click.command("receive")
-@click.argument("id", required=False)
+@click.argument("id", required=False, type=PeerId())
 @click.option(
     "--output", "-o", default=".", show_default=True, type=click.Path(path_type=Path), help="Folder for the files."
 )
@@ -102,7 +102,7 @@ def receive(id: str | None, output: Path, once: bool, broker: Broker, **options:
             raise PermissionError(13, "it cannot be written to", str(output))
         receiver = Receiver(output, **options)
     except OSError as error:
-        raise click.ClickException(f"{output}: {error.strerror or error}") from None
+        fail(f"{output}: {error.strerror or error}")
     run(
         broker, _receive(broker, id, receiver, once), stopped="Stopped. What was cut off goes on when it is sent again."
     )
@@ -132,6 +132,7 @@ class _Delivering:
     async def run(self) -> None:
         clock = asyncio.get_running_loop().time
         deadline = clock() + self._retry
+        told = ""
         while True:
             left = self._progress()
             try:
@@ -143,7 +144,9 @@ class _Delivering:
                     raise
                 if self._progress() != left:
                     deadline = clock() + self._retry
-                self._watch.cut(str(error))
+                if str(error) != told:
+                    told = str(error)
+                    self._watch.cut(told)
                 if clock() + _PAUSE > deadline:
                     raise
                 await asyncio.sleep(_PAUSE)
@@ -219,7 +222,7 @@ def _check_readable(sources: Iterable[Source]) -> None:
             with source.path.open("rb"):
                 pass
         except OSError as error:
-            raise click.ClickException(_text_of(error)) from None
+            fail(_text_of(error))
 
 
 def _tell_left_out(path: Path) -> None:

@@ -11,6 +11,7 @@ import click
 
 from crosspeer.peerjs.client.options import CLOUD_HOST
 from crosspeer.peerjs.rtc.choose import NAMES
+from crosspeer.wire.peerjs import is_valid_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -82,6 +83,17 @@ _ADVICE: Final = {
     "server-error": " ({url}): check --host, --port, --path, --key, and --secure or --insecure",
     "negotiation-failed": ": some networks need a TURN server, see --ice",
 }
+
+
+class PeerId(click.ParamType[str]):
+    """The id of a peer, which PeerJS allows."""
+
+    name = "id"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not is_valid_id(value):
+            self.fail(f"{value!r} is no id: letters and digits, with single spaces, - and _ between them", param, ctx)
+        return str(value)
 
 
 def peer_options(command: Command) -> Command:

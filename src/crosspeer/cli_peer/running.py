@@ -7,7 +7,7 @@ import shlex
 import signal
 import sys
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -71,7 +71,8 @@ def say(text: str, *, err: bool = False) -> None:
         click.echo(text, err=err)
 
 
-def fail(text: str) -> None:
+def fail(text: str) -> NoReturn:
+    """End the process: it cannot do what it was asked for."""
     say(f"crosspeer: {text}", err=True)
     sys.exit(1)
 

@@ -29,8 +29,8 @@ class MissingExtra(CrosspeerError, ModuleNotFoundError):
 def error_of(raised: BaseException) -> Exception | None:
     """What a hook has raised, as an exception for its `error` hook; None for what is not a hook's to raise.
 
-    A panic of a library in Rust is no `Exception` (it is PyO3's `PanicException`, of which each library has its own), and
-    it is one peer's matter all the same. `KeyboardInterrupt` and a cancellation are none.
+    A panic of a library in Rust is no `Exception` (it is PyO3's `PanicException`, of which each library has its own),
+    and it is one peer's matter all the same. `KeyboardInterrupt` and a cancellation are none.
     """
     if isinstance(raised, Exception):
         return raised

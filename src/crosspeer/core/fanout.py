@@ -56,6 +56,8 @@ class SessionFanout:
         self._topics.discard(session.namespace, topic, session)
 
     def publish(self, topic: str, item: Outgoing, namespace: str | None, sender: Session | None) -> None:
+        if topic not in self._topics.index:
+            return
         full = [
             session
             for group in self._groups(topic, namespace)

@@ -41,8 +41,8 @@ class Limits:
     """Peers of one server, handshakes included. One more is refused with 503. None: no bound."""
 
     max_memory: int | None = None
-    """Resident bytes of the process (read on Linux). Above them new peers are refused with 503, and our own server closes
-    those with the longest queues with 1013. None: no bound."""
+    """Resident bytes of the process (read on Linux). Above them new peers are refused with 503, and our own server
+    closes those with the longest queues with 1013. None: no bound."""
 
     handshake_timeout: float = 10.0
     """From the accepted connection to the complete request, and again for `resolve` and `upgrade`."""

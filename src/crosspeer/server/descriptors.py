@@ -8,13 +8,12 @@ else the application opens find some.
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from typing import TYPE_CHECKING, Final
 
-try:
+if sys.platform != "win32":
     import resource
-except ImportError:  # Windows counts its handles otherwise.
-    resource = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +28,8 @@ QUIET: Final = 1.0
 
 def first_reserved() -> int:
     """The lowest descriptor that a client's connection may not have, as the process is limited now."""
-    if resource is None:
+    if sys.platform == "win32":
+        # It counts its handles otherwise.
         return 2**31 - 1
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 2**31 - 1 if soft == resource.RLIM_INFINITY else soft - min(RESERVE, soft // 4)

@@ -44,9 +44,5 @@ class Pressure:
                 break
             session.overflow()
             closed, freed = closed + 1, freed + size
-        logger.warning(
-            "memory is %d MiB above Limits.max_memory: new peers are refused, and %d with %d KiB in their queues closed",
-            excess >> 20,
-            closed,
-            freed >> 10,
-        )
+        text = "memory is %d MiB above Limits.max_memory: new peers are refused, %d with %d KiB in their queues closed"
+        logger.warning(text, excess >> 20, closed, freed >> 10)

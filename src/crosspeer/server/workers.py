@@ -24,9 +24,13 @@ from crosspeer.server.serve import serve
 from crosspeer.server.target import TargetError, load_target
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from multiprocessing.context import SpawnProcess
 
     from crosspeer.server.server import Server
+    from crosspeer.server.target import Target
+
+    Loadable = str | Callable[[], Target]
 
 logger = logging.getLogger("crosspeer")
 
@@ -66,11 +70,21 @@ class Supervisor:
     """Runs the workers until a signal ends them.
 
     Args:
-        target: the TARGET of the command line, loaded in each worker.
+        target: the TARGET of the command line, loaded in each worker, or a function that makes one there.
         options: what `serve` takes.
+        started: called with the address when all listen, instead of a line in the log.
     """
 
-    def __init__(self, count: int, target: str, host: str, port: int, log_level: str, options: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        count: int,
+        target: Loadable,
+        host: str,
+        port: int,
+        log_level: str,
+        options: dict[str, Any],
+        started: Callable[[tuple[str, int]], None] | None = None,
+    ) -> None:
         self._context = multiprocessing.get_context("spawn")
         # It only holds the port: it does not listen, so no connection ends up here.
         self._place = bind_shared(host, port)
@@ -79,6 +93,7 @@ class Supervisor:
         self._workers = [Worker(self._start) for _ in range(count)]
         self._signals = 0
         self._announced = False
+        self._started = started
 
     def run(self) -> int:
         """Until the end; the exit status."""
@@ -117,6 +132,9 @@ class Supervisor:
                 worker.start()
         if not self._announced and not self._unready():
             self._announced = True
+            if self._started is not None:
+                self._started(self._place.getsockname()[:2])
+                return True
             logger.info("crosspeer is on %s (%d workers; Ctrl+C stops them)", self._url, len(self._workers))
         return True
 
@@ -153,15 +171,23 @@ class Supervisor:
         return max(0.0, min(times) - time.monotonic()) if times else None
 
 
-def serve_with_workers(count: int, target: str, host: str, port: int, log_level: str, options: dict[str, Any]) -> int:
-    """Serve a TARGET in several processes until a signal ends them; the exit status.
+def serve_with_workers(
+    count: int,
+    target: Loadable,
+    host: str,
+    port: int,
+    log_level: str,
+    options: dict[str, Any],
+    started: Callable[[tuple[str, int]], None] | None = None,
+) -> int:
+    """Serve a TARGET in several processes until a signal ends them; the exit status. See `Supervisor`.
 
     Raises:
         OSError: the address is taken or not there.
     """
     with tempfile.TemporaryDirectory(prefix="crosspeer-") as folder:
         options = {**options, "sync": options["sync"] or f"local://{folder}/bus"}
-        return Supervisor(count, target, host, port, log_level, options).run()
+        return Supervisor(count, target, host, port, log_level, options, started).run()
 
 
 def bind_shared(host: str, port: int) -> socket.socket:
@@ -180,7 +206,9 @@ def bind_shared(host: str, port: int) -> socket.socket:
     return place
 
 
-def _work(leash: Connection, target: str, address: tuple[str, int], log_level: str, options: dict[str, Any]) -> None:
+def _work(
+    leash: Connection, target: Loadable, address: tuple[str, int], log_level: str, options: dict[str, Any]
+) -> None:
     """A worker's life."""
     # Ctrl+C reaches the whole group of the terminal; the supervisor passes it on once.
     os.setsid()
@@ -188,7 +216,8 @@ def _work(leash: Connection, target: str, address: tuple[str, int], log_level: s
     configure_logging(log_level)
     listener = _listen(address)
     try:
-        serve(load_target(target), sock=listener, started=functools.partial(_started, leash), **options)
+        loaded = load_target(target) if isinstance(target, str) else target()
+        serve(loaded, sock=listener, started=functools.partial(_started, leash), **options)
     except (TargetError, RuntimeError, ValueError) as error:
         logger.error("%s", error)
         raise SystemExit(1) from None

@@ -25,6 +25,8 @@ _BACKENDS = {
     "rediss": ("crosspeer.sync.redis", "RedisBackend"),
     "unix": ("crosspeer.sync.redis", "RedisBackend"),
     "redis+sentinel": ("crosspeer.sync.redis", "RedisBackend"),
+    "redis+cluster": ("crosspeer.sync.redis_cluster", "RedisClusterBackend"),
+    "rediss+cluster": ("crosspeer.sync.redis_cluster", "RedisClusterBackend"),
     "nats": ("crosspeer.sync.nats", "NatsBackend"),
     "tls": ("crosspeer.sync.nats", "NatsBackend"),
     "postgres": ("crosspeer.sync.postgres", "PostgresBackend"),

@@ -18,7 +18,7 @@ from crosspeer.core.hub import send_item
 from crosspeer.core.recovery import Outcome, Recovery
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from crosspeer.core.hub import Hub
     from crosspeer.core.outgoing import Outgoing
@@ -72,8 +72,13 @@ class Owner(Protocol):
         """The log of this epoch has lost messages that were delivered: begin it anew, and read it then."""
         ...
 
-    def missed(self, follower: Follower) -> int:
-        """The log has lost something. Returns how many messages that were delivered early will not come back."""
+    def missed(self) -> None:
+        """The log has lost something that subscribers here have not got."""
+        ...
+
+    @property
+    def number(self) -> int:
+        """Of our latest message."""
         ...
 
     def claim(self, follower: Follower, number: int) -> Own | None:
@@ -120,8 +125,12 @@ class Follower:
         self._is_holding = True
         self._is_puzzled = False
         """What was held does not fit behind the page: the next one decides whether it was ever in the log."""
+        self._is_doubtful = False
+        """Some message is passed over until we are back, so that only who begins afresh misses nothing."""
         self._early = 0
         """Messages that were delivered here and have not come back from the log."""
+        self._born = owner.number
+        """Our messages up to this number may be in the part of the log that nobody here was sent."""
 
     @property
     def offset(self) -> int | None:
@@ -174,7 +183,7 @@ class Follower:
             return None if self._log is None else self._log.since(since, self._now())
         if since.epoch == self._apart.epoch:
             return self._apart.since(since, self._now())
-        if self._log is None or since.offset > self._left_at:
+        if self._log is None or self._is_doubtful or since.offset > self._left_at:
             return None
         # What both have seen, and then what we have delivered alone.
         shared = self._log.since(since, self._now())
@@ -202,8 +211,10 @@ class Follower:
         elif len(self._held) < MAX_HELD:
             self._held.append(entry)
 
-    def take_page(self, page: Page, after: int | None, asked_at: int | None) -> None:
+    def take_page(self, page: Page, after: int | None, asked_at: int | None) -> Iterator[None]:
         """The log was read.
+
+        Yields when those who have waited for it are to go on first: what they send then comes before what is new.
 
         Args:
             after: from where on it was asked.
@@ -213,46 +224,55 @@ class Follower:
         entries = self._entries(self, page)
         lost = False
         if self._log is None:
-            self._begin(page, entries, bottom)
+            yield from self._begin(page, entries, bottom)
             lost = self._apart is not None
         elif page.epoch == self._log.epoch and asked_at is not None and page.head < asked_at:
             self._owner.renew(self, page.epoch)
             return
         elif page.epoch != self._log.epoch or page.floor > self._log.position.offset:
-            self._begin(page, entries, bottom)
+            yield from self._begin(page, entries, bottom)
             lost = True
         else:
-            self._extend(page, entries, bottom)
+            yield from self._extend(page, entries, bottom)
         if lost:
             # Who comes back from before has missed something, wherever it was.
-            self._early -= self._owner.missed(self)
+            self._owner.missed()
             self._apart = None if self._apart is None or self._early <= 0 else Log(self.topic, self._kept)
             self._left_at = page.head
             self._tell(recovered=False)
-        if self._asked:
-            # Another page will tell.
-            return
-        self._is_holding = False
-        self._let_go()
-        self._rejoin()
+        if not self._asked:
+            self._is_holding = False
+            self._let_go()
+            self._rejoin()
+        # Else another page will tell.
 
-    def _begin(self, page: Page, entries: list[Entry], bottom: int) -> None:
+    def _begin(self, page: Page, entries: list[Entry], bottom: int) -> Iterator[None]:
         """Take the page for what the topic is from now on: nobody gets it."""
         log = self._log = Log(self.topic, self._kept, Position(page.epoch, page.head))
         older = [(entry.stamp.offset, entry.item) for entry in entries if entry.item is not None]
         log.prepend(older, page.floor, self._now())
         log.bottom = max(log.bottom, bottom)
-        self._answer_all()
+        self._born = self._owner.number
+        for entry in entries:
+            own = None if entry.own is None else self._owner.claim(self, entry.own)
+            if own is not None and own.was_delivered:
+                self._early -= 1
+        if self._asked:
+            self._answer_all()
+            yield
 
-    def _extend(self, page: Page, entries: list[Entry], bottom: int) -> None:
+    def _extend(self, page: Page, entries: list[Entry], bottom: int) -> Iterator[None]:
         log = self._log
         assert log is not None
         if page.floor < log.floor:
             older = [(entry.stamp.offset, entry.item) for entry in entries if entry.item is not None]
             log.prepend(older, page.floor, self._now())
             log.bottom = max(log.bottom, bottom)
+        ahead: dict[Peer, Asked] = {}
+        if self._asked:
+            ahead = self._answer_all(page.head)
+            yield
         newer = [entry for entry in entries if entry.stamp.offset > log.position.offset]
-        ahead = self._answer_all(page.head)
         if not ahead:
             for entry in newer:
                 self._take(entry)
@@ -264,6 +284,7 @@ class Follower:
             # Skipped what it had: the rest was its replay.
             missed = [entry for entry in newer if since is not None and entry.stamp.offset > since.offset]
             recovery.settle(Outcome(recovered=True, position=self._position(), replayed=len(missed)))
+        yield
 
     def _answer_all(self, head: int = -1) -> dict[Peer, Asked]:
         """Answer those who wait, but for those who know more than we do yet. These are returned."""
@@ -355,23 +376,44 @@ class Follower:
 
     # Apart.
 
-    def deliver_early(self, item: Outgoing, sender: Any) -> None:
+    def deliver_early(self, item: Outgoing, sender: Any, number: int) -> None:
         """Deliver a message of our own before it comes from the log."""
+        if number <= self._born:
+            self._pass_over()
+            return
+        self._leave()
+        self._early += 1
+        assert self._apart is not None
+        self._hub.fan_out(self.topic, self._apart.append(item, self._now()), self.namespace, sender)
+
+    def _pass_over(self) -> None:
+        """A message of our own was published before those here subscribed, and nobody knows whether the log had it by then.
+
+        Who stands in the log may have had it or not: that is told. Whoever begins afresh does so behind it.
+        """
+        if self._log is not None and not self._is_doubtful:
+            self._apart = None
+            self._leave()
+            self._owner.missed()
+            self._tell(recovered=False)
+        self._is_doubtful = True
+        self._leave()
+        self._early += 1
+
+    def _leave(self) -> None:
         if self._apart is None:
             self._apart = Log(self.topic, self._kept)
             self._left_at = 0 if self._log is None else self._log.position.offset
-        self._early += 1
-        self._hub.fan_out(self.topic, self._apart.append(item, self._now()), self.namespace, sender)
 
     def given_up(self) -> None:
-        """One of those will not come back: the log has not taken it, or has lost it."""
+        """One of those will not come back: the log has lost it, or has it where nobody here was sent it."""
         self._early -= 1
         self._rejoin()
 
     def _rejoin(self) -> None:
         """Be together with the others again, as soon as the log has everything that was delivered here."""
         if self._apart is not None and self._early <= 0 and not self._is_holding and self._log is not None:
-            self._apart, self._early = None, 0
+            self._apart, self._early, self._is_doubtful = None, 0, False
             self._tell(recovered=True)
 
     def _tell(self, *, recovered: bool) -> None:

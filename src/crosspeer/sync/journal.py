@@ -120,7 +120,7 @@ class Journal:
                 # It is on its way out.
                 return Recovery(Outcome(recovered=False, position=NOWHERE, replayed=0))
             follower = self.follow(peer.namespace, topic)
-        return follower.subscribed(peer, since, is_up=self._is_up)
+        return follower.subscribed(peer, since, is_up=not self._is_alone)
 
     # For the relay.
 
@@ -136,6 +136,8 @@ class Journal:
                 self._spaces.popitem(last=False)
             self._means.link().subscribe(name.channel)
             self.look_up(follower)
+            for pending in self._own.get(name.channel, {}).values() if self._is_alone else ():
+                _deliver_early(follower, pending)
         return follower
 
     def forget(self, channel: str) -> None:
@@ -193,9 +195,7 @@ class Journal:
         if up:
             self._is_alone = False
         else:
-            for follower in self._followers.values():
-                follower.cut_off()
-            self._be_alone()
+            self._stop_waiting()
 
     async def begin(self) -> None:
         """See whether the backplane has logs."""
@@ -252,15 +252,12 @@ class Journal:
             self._own.pop(follower.name.channel, None)
         return None if pending is None else Own(pending.sender, pending.was_delivered)
 
-    def missed(self, follower: Follower) -> int:
-        """The log has lost something. Of our own messages those that it had are not to come back: how many of these were
-        delivered here."""
+    def missed(self) -> None:
         self.gaps += 1
-        own = self._own.get(follower.name.channel, {})
-        stored = [pending for pending in own.values() if pending.is_stored]
-        for pending in stored:
-            self.claim(follower, pending.number)
-        return sum(pending.was_delivered for pending in stored)
+
+    @property
+    def number(self) -> int:
+        return self._number
 
     def waiter(self) -> Recovery:
         known = asyncio.Event()
@@ -315,17 +312,24 @@ class Journal:
         loop = asyncio.get_running_loop()
         patience = loop.time() - PATIENCE
         oldest = self._backlog.oldest
-        if oldest is not None and oldest.since <= patience:
-            self._be_alone()
+        if oldest is not None and oldest.since <= patience and not self._is_alone:
+            self._stop_waiting()
+            for follower in self._followers.values():
+                self.look_up(follower)
         for channel, own in self._own.items():
             follower = self._followers.get(channel)
             if follower is not None and any(it.is_stored and it.since <= patience for it in islice(own.values(), 1)):
                 self.look_up(follower)
         self._timer = loop.call_later(PATIENCE, self._grow_impatient) if self._own or oldest else None
 
+    def _stop_waiting(self) -> None:
+        """The log is not there, or too slow."""
+        for follower in self._followers.values():
+            follower.cut_off()
+        # Those who have waited for it go on first.
+        asyncio.get_running_loop().call_soon(self._be_alone)
+
     def _be_alone(self) -> None:
-        if self._is_alone and self._is_up:
-            return
         self._is_alone = True
         for channel, own in self._own.items():
             follower = self._followers.get(channel)
@@ -372,22 +376,41 @@ class Journal:
         for follower in followers:
             self._to_read.pop(follower, None)
         asked = [(follower, Ask(follower.name, follower.wanted()), follower.offset) for follower in followers]
+        stored = [self._stored(follower) for follower in followers]
         pages = await self._logs.read([ask for _, ask, _ in asked])
-        for (follower, ask, offset), page in zip(asked, pages, strict=True):
+        for (follower, ask, offset), page, known in zip(asked, pages, stored, strict=True):
             if self._followers.get(follower.name.channel) is not follower:
                 continue
             if page is None:
                 self._means.refused(f"the log of {follower.topic!r} cannot be read")
                 follower.cut_off()
             else:
-                self._take_page(follower, page, ask.after, offset)
+                await self._take_page(follower, page, ask.after, offset, known)
 
-    def _take_page(self, follower: Follower, page: Page, after: int | None, asked_at: int | None) -> None:
+    def _stored(self, follower: Follower) -> list[int]:
+        """Our messages that the log has: a page is to bring them, if they have not come."""
+        return [it.number for it in self._own.get(follower.name.channel, {}).values() if it.is_stored]
+
+    async def _take_page(
+        self, follower: Follower, page: Page, after: int | None, asked_at: int | None, stored: list[int]
+    ) -> None:
         try:
-            follower.take_page(page, after, asked_at)
+            for _ in follower.take_page(page, after, asked_at):
+                await asyncio.sleep(0)
+                if self._followers.get(follower.name.channel) is not follower:
+                    return
+            if follower not in self._to_renew:
+                self._settle(follower, stored)
         except Exception as error:
             # It is one topic's trouble, and not the connection's.
             logger.error("a page of the log of %r was not delivered", follower.topic, exc_info=error)
+
+    def _settle(self, follower: Follower, stored: list[int]) -> None:
+        """These of our messages were in the log, and have not come with the page: they stand before what it is for."""
+        for number in stored:
+            own = self.claim(follower, number)
+            if own is not None and own.was_delivered:
+                follower.given_up()
 
     async def _keep_checking(self) -> None:
         while True:
@@ -432,4 +455,4 @@ class _Waited(Recovery):
 def _deliver_early(follower: Follower, pending: Pending) -> None:
     if pending.item is not None:
         pending.was_delivered = True
-        follower.deliver_early(pending.item, pending.sender)
+        follower.deliver_early(pending.item, pending.sender, pending.number)

@@ -223,8 +223,9 @@ class Link:
             heed_cancellation()
             await self._work.wait()
             self._work.clear()
-            async with asyncio.timeout(WRITE_WITHIN):
-                await self._adjust()
+            if self._touched:
+                async with asyncio.timeout(WRITE_WITHIN):
+                    await self._adjust()
             while self._waiting or self._first:
                 batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
                 self._bytes -= sum(len(data) for _, data in batch)
@@ -238,8 +239,6 @@ class Link:
                 self._idle.set()
 
     async def _adjust(self) -> None:
-        if not self._touched:
-            return
         touched, self._touched = self._touched, {}
         new = [channel for channel in touched if channel in self._wanted and channel not in self._held]
         old = [channel for channel in touched if channel in self._held and channel not in self._wanted]

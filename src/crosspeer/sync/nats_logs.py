@@ -83,7 +83,9 @@ class NatsLogs:
         try:
             await self._stream.account_info()
         except ServiceUnavailableError as error:
-            raise ConnectionError("this NATS server has no JetStream, which history needs: start it with -js") from error
+            raise ConnectionError(
+                "this NATS server has no JetStream, which history needs: start it with -js"
+            ) from error
 
     async def _make(self, log: LogName) -> None:
         """Make the stream of a log, if it is not there, and bring its bounds up to date."""

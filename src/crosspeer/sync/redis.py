@@ -49,10 +49,13 @@ class RedisBackend:
         self._pong = asyncio.Event()
         self._checking = asyncio.Lock()
         self._subscribed = asyncio.Event()
+        self._left: set[str] = set()
+        """Shard channels that we left, until Redis confirms it."""
 
     async def open(self, receive: Receive) -> None:
         self._receive = receive
         self._checking = asyncio.Lock()
+        self._left = set()
         # The link tries again, and tells of it: retries in here would hide an outage.
         options = {
             "retry": Retry(NoBackoff(), 0),
@@ -70,6 +73,8 @@ class RedisBackend:
         self._subscribed.set()
 
     async def unsubscribe(self, channels: Sequence[str]) -> None:
+        if self._sharded:
+            self._left.update(channels)
         await (self._pubsub.sunsubscribe if self._sharded else self._pubsub.unsubscribe)(*channels)
 
     async def publish(self, batch: Sequence[tuple[str, bytes]]) -> None:
@@ -99,6 +104,13 @@ class RedisBackend:
                 self._receive(message["channel"].decode(), message["data"])
             elif message["type"] == "pong":
                 self._pong.set()
+            elif message["type"] == "sunsubscribe":
+                self._dismissed(message["channel"].decode())
+
+    def _dismissed(self, channel: str) -> None:
+        if channel not in self._left:
+            raise ConnectionError("the slot of a channel has moved to another node of the cluster")
+        self._left.discard(channel)
 
     async def check(self) -> None:
         # One at a time: the pong has to be the one to our ping.
@@ -117,6 +129,9 @@ class RedisBackend:
         async with AsyncExitStack() as stack:
             if client is not None:
                 stack.push_async_callback(client.aclose)
+                # Those who were asked for the master are clients too, and nobody else closes them.
+                for asked in getattr(getattr(client.connection_pool, "sentinel_manager", None), "sentinels", ()):
+                    stack.push_async_callback(asked.aclose)
             if sender is not None:
                 stack.push_async_callback(sender.disconnect, nowait=True)
             if pubsub is not None:

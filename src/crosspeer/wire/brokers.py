@@ -59,8 +59,8 @@ def read_word(word: Any) -> tuple[str, list[Any]]:
     Raises:
         BadWord: it is none.
     """
-    name = word[0] if isinstance(word, list) and word else None
-    shape = SHAPES.get(name) if isinstance(name, str) else None
+    name = word[0] if isinstance(word, list) and word and isinstance(word[0], str) else ""
+    shape = SHAPES.get(name)
     # Not isinstance: True is no number.
     if shape is None or tuple(map(type, word[1:])) != shape:
         raise BadWord("a word that means nothing")

@@ -152,6 +152,7 @@ async def test_half_a_certificate_is_none(flag: str) -> None:
         (["--port", "0", "--key", ""], 1, "crosspeer: the key must not be empty"),
         (["--port", "0", "--turn_url", "turn:x"], 1, "crosspeer: TURN needs both"),
         (["--port", "0", "--turn_url", "http:x", "--turn_secret", "s"], 1, "is no URL of a TURN server"),
+        (["--port", "0", "--sync", "mysql://localhost"], 1, "no backend is known by 'mysql'"),
         (["--port", "0", "--origin", "a.example"], 1, "is no origin"),
         (["--port", "0", "--sslkey", "no.pem", "--sslcert", "no.pem"], 1, "crosspeer: "),
     ],
@@ -266,3 +267,23 @@ def test_help_names_every_flag_of_npm(flag: str) -> None:
 
 def test_version() -> None:
     assert "version" in CliRunner().invoke(main, ["peerserver", "--version"]).output
+
+
+async def test_workers_are_one_broker() -> None:
+    async with command("--port", "0", "-H", "127.0.0.1", "--workers", "2") as broker:
+        address, port, path = (await broker.started()).groups()
+        assert (address, path) == ("127.0.0.1", "/")
+        url = f"http://127.0.0.1:{port}"
+        ids = [f"c{number}" for number in range(8)]
+        clients = [await join(url, id) for id in ids]
+        assert sorted([await broker.line() for _ in ids]) == [f"Client connected: {id}\n" for id in ids]
+        for at in range(7):
+            await relays(clients[at], ids[at], clients[at + 1], ids[at + 1])
+        again = await join(url, "c0")
+        assert await clients[0].wait_closed() == 4501
+        broker.process.send_signal(signal.SIGTERM)
+        for client in (*clients[1:], again):
+            assert await client.wait_closed() == 1012
+        status, out, err = await broker.ended()
+        assert (status, err) == (0, "")
+        assert out.endswith("Http server closed.\n")

@@ -1,9 +1,11 @@
-"""The same conversations with the npm server `peer` and with ours: what clients rely on is the same."""
+"""The same conversations with the npm server `peer`, with ours, and with two nodes of ours: clients see the same."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+import os
 import re
 import shutil
 import socket
@@ -18,6 +20,7 @@ import pytest
 from brokers import query, serving
 from crosspeer.peerjs import PeerServer
 from crosspeer.testing import Client, ConnectionClosed, HandshakeRefused, sockets
+from fleet import until
 
 NPM = Path(__file__).parents[2] / "interop" / "npm-peerjs" / "node_modules"
 COMMAND = NPM / "peer" / "dist" / "bin" / "peerjs.js"
@@ -30,7 +33,7 @@ pytestmark = pytest.mark.skipif(
 
 
 @asynccontextmanager
-async def npm(*flags: str) -> AsyncIterator[str]:
+async def npm(*flags: str) -> AsyncIterator[list[str]]:
     """The command of the npm package, which takes no port 0."""
     assert NODE is not None
     with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -43,7 +46,7 @@ async def npm(*flags: str) -> AsyncIterator[str]:
         async with asyncio.timeout(20):
             line = (await process.stdout.readline()).decode()
         assert START.fullmatch(line), line
-        yield f"http://127.0.0.1:{port}"
+        yield [f"http://127.0.0.1:{port}"]
     finally:
         process.kill()
         await process.communicate()
@@ -59,12 +62,25 @@ OPTIONS: dict[str, Callable[[str], Any]] = {
 }
 
 
-@asynccontextmanager
-async def ours(*flags: str) -> AsyncIterator[str]:
+def options_of(flags: tuple[str, ...]) -> dict[str, Any]:
     given = zip(flags[::2], flags[1::2], strict=True)
-    options = {flag[2:]: OPTIONS[flag[2:]](value) for flag, value in given}
-    async with serving(PeerServer(**options), "auto") as url:
-        yield url
+    return {flag[2:]: OPTIONS[flag[2:]](value) for flag, value in given}
+
+
+@asynccontextmanager
+async def ours(*flags: str) -> AsyncIterator[list[str]]:
+    async with serving(PeerServer(**options_of(flags)), "auto") as url:
+        yield [url]
+
+
+@asynccontextmanager
+async def two_of_ours(*flags: str) -> AsyncIterator[list[str]]:
+    """Whoever comes is on the other node than who came before."""
+    backplane = f"memory://{os.urandom(4).hex()}"
+    made = [PeerServer(sync=backplane, **options_of(flags)) for _ in range(2)]
+    async with serving(made[0], "auto") as one, serving(made[1], "auto") as two:
+        await until(lambda: all(node.metrics.nodes == 2 for node in made))
+        yield [one, two]
 
 
 HEADERS = ("origin", "methods", "headers")
@@ -73,14 +89,16 @@ HEADERS = ("origin", "methods", "headers")
 class Talk:
     """Clients of one server, and a record of what they saw."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, urls: list[str]) -> None:
+        self._urls = itertools.cycle(urls)
         self.saw: list[Any] = []
         self.clients: dict[str, Client] = {}
 
     async def dial(self, name: str, path: str = "/peerjs", **parameters: Any) -> None:
         try:
-            self.clients[name] = await sockets.connect(f"{self.url.replace('http', 'ws')}{path}?{query(**parameters)}")
+            self.clients[name] = await sockets.connect(
+                f"{next(self._urls).replace('http', 'ws')}{path}?{query(**parameters)}"
+            )
         except HandshakeRefused as refused:
             self.saw.append((name, "refused", refused.status))
 
@@ -99,7 +117,7 @@ class Talk:
     async def get(self, path: str, method: str = "GET", **headers: str) -> None:
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         async with httpx.AsyncClient() as http:
-            answer = await http.request(method, self.url + path, headers=sent)
+            answer = await http.request(method, next(self._urls) + path, headers=sent)
         kept = {name: answer.headers.get(f"access-control-allow-{name}") for name in HEADERS}
         kept["vary"] = answer.headers.get("vary")
         body = "an id" if re.fullmatch(r"[0-9a-f-]{36}", answer.text) else answer.text
@@ -219,14 +237,16 @@ TALKS: list[tuple[Callable[[Talk], Any], list[str]]] = [
 @pytest.mark.parametrize(("talk", "flags"), TALKS, ids=[f"{row[0].__name__} {' '.join(row[1])}" for row in TALKS])
 async def test_both_say_the_same(talk: Callable[[Talk], Any], flags: list[str]) -> None:
     records = []
-    for server in (npm, ours):
-        async with server(*flags) as url:
-            talking = Talk(url)
+    # The limit is that of each node.
+    for server in (npm, ours) if talk is full else (npm, ours, two_of_ours):
+        async with server(*flags) as urls:
+            talking = Talk(urls)
             await talk(talking)
             for client in talking.clients.values():
                 client.terminate()
             records.append(talking.saw)
-    assert records[1] == records[0]
+    for record in records[1:]:
+        assert record == records[0]
 
 
 async def test_the_flags_are_those_of_its_help() -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from crosspeer.peerjs import PeerError
+from crosspeer.peerjs.rtc.choose import NAMES
 from crosspeer.peerjs.transfer import (
     OFFER_OPTIONS,
     Receiver,
@@ -79,9 +80,10 @@ class Line:
 
 
 @asynccontextmanager
-async def line(peers: Peers, receiver: Receiver, watch: Noted | None = None, **options: Any) -> AsyncIterator[Line]:
-    pair = await connected(await peers.open(), await peers.open(), **{**OFFER_OPTIONS, **options})
-    watch = watch or Noted()
+async def line(peers: Peers, receiver: Receiver, *, engine: str | None = None, **options: Any) -> AsyncIterator[Line]:
+    here, there = await peers.open(engine=engine), await peers.open(engine=engine)
+    pair = await connected(here, there, **{**OFFER_OPTIONS, **options})
+    watch = Noted()
     serving = asyncio.ensure_future(receiver.serve(pair.there, watch))
     try:
         yield Line(pair.here, watch, serving)
@@ -102,7 +104,8 @@ def names(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
 
 
-async def test_files_of_all_sizes_and_a_folder(peers: Peers, tmp_path: Path, inbox: Path) -> None:
+@pytest.mark.parametrize("engine", NAMES)
+async def test_files_of_all_sizes_and_a_folder(peers: Peers, tmp_path: Path, inbox: Path, engine: str) -> None:
     photos = tmp_path / "photos"
     sizes = {"0": 0, "1": 1, "a/chunk": CHUNK, "a/more": CHUNK + 1, "a/b/Größe ✓": 3 * MIB + 7}
     for name, size in sizes.items():
@@ -110,7 +113,7 @@ async def test_files_of_all_sizes_and_a_folder(peers: Peers, tmp_path: Path, inb
     (photos / "link").symlink_to("/etc/passwd")
     (photos / ".hidden").write_text("x")
     left_out: list[Path] = []
-    async with line(peers, Receiver(inbox)) as there, asyncio.timeout(DEADLINE):
+    async with line(peers, Receiver(inbox), engine=engine) as there, asyncio.timeout(DEADLINE):
         for source in sources_of(photos, left_out=left_out.append):
             assert await there.sender.send(source) == source.name
             assert (inbox / source.name).read_bytes() == source.path.read_bytes()

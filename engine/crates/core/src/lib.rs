@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod binarypack;
 pub mod budget;
 pub mod close;
 pub mod deflate;

@@ -1,6 +1,7 @@
 //! Bindings: the core's engine under Python hooks. What a socket does is the core's matter, what a hook may do is in
 //! `crosspeer.core.session`, whose faster copy this is.
 
+mod binarypack;
 mod engine;
 mod hooks;
 mod message;
@@ -28,5 +29,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<hooks::Hooks>()?;
     module.add_class::<message::Message>()?;
     module.add_class::<peer::Peer>()?;
+    module.add_function(wrap_pyfunction!(binarypack::pack, module)?)?;
+    module.add_function(wrap_pyfunction!(binarypack::unpack, module)?)?;
     module.add_function(wrap_pyfunction!(engine::parse_head, module)?)
 }

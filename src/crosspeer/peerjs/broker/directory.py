@@ -175,19 +175,25 @@ class Directory:
         return shelf
 
     def _put(self, node: bytes, shelf: Shelf, id: str, entry: Entry) -> None:
-        self._size += id not in shelf.entries
+        was_there = id in shelf.entries
         shelf.entries[id] = entry
-        before = self.find(id) if self._holders.get(id) != node else None
-        if before is None or wins(entry, node, before[1], before[0]):
-            self._holders[id] = node
+        self._size += not was_there
+        if was_there or self._holders.setdefault(id, node) != node:
+            self._choose(id)
 
     def _let_go(self, id: str, node: bytes) -> None:
-        """A node has an id no more. Who else has it, while two nodes sort out whose it is, has it now."""
-        if self._holders.get(id) != node:
-            return
-        del self._holders[id]
-        for other, shelf in self._shelves.items():
+        """A node has an id no more."""
+        if self._holders.get(id) == node:
+            self._choose(id)
+
+    def _choose(self, id: str) -> None:
+        """Say who has an id, while two nodes may be sorting out whose it is."""
+        best: tuple[bytes, Entry] | None = None
+        for node, shelf in self._shelves.items():
             entry = shelf.entries.get(id)
-            before = self.find(id)
-            if entry is not None and (before is None or wins(entry, other, before[1], before[0])):
-                self._holders[id] = other
+            if entry is not None and (best is None or wins(entry, node, best[1], best[0])):
+                best = (node, entry)
+        if best is None:
+            self._holders.pop(id, None)
+        else:
+            self._holders[id] = best[0]

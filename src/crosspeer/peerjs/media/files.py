@@ -103,15 +103,18 @@ class Source:
     def _decoded(self, *, flush: bool = False) -> Iterator[av.VideoFrame | av.AudioFrame | None]:
         stream = self._container.streams.video[0] if self._kind == "video" else self._container.streams.audio[0]
         packets = self._container.demux(stream)
-        broken = 0
+        broken = idle = 0
         while True:
             try:
                 for frame in next(packets).decode():
-                    broken = 0
+                    broken = idle = 0
                     yield frame  # type: ignore[misc]
             except StopIteration:
                 break
-            except av.BlockingIOError:
+            except av.BlockingIOError as error:
+                idle += 1
+                if idle * _AGAIN > PATIENCE:
+                    raise MediaError(f"{self._name} delivers nothing") from error
                 time.sleep(_AGAIN)
             except av.InvalidDataError as error:
                 broken += 1

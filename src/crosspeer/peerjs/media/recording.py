@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
 from crosspeer.peerjs.media.writer import Writer
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from crosspeer.peerjs.media.track import Track
-    from crosspeer.peerjs.rtc.frames import Kind
+    from crosspeer.peerjs.rtc.frames import Frame, FrameQueue, Kind
 
 WAITING: Final[dict[Kind, int]] = {"video": 10, "audio": 500}
 """Frames that wait for the encoder: a third of a second of pictures, and some seconds of sound, which takes no room."""
@@ -40,18 +39,20 @@ class Recording:
         # PyAV's objects want to be used by one thread, and encoding takes its time.
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="crosspeer-recording")
         self._began = asyncio.get_running_loop().time()
-        self._stopping = asyncio.Event()
         self._done = asyncio.Event()
         self._error: MediaError | None = None
-        _tasks.start(self._run([track for track in tracks if track.kind in self._writer.kinds]))
+        # A file has one of each kind: the first.
+        first = {track.kind: track for track in reversed(tracks)}
+        self._joined = [(first[kind], first[kind].join(WAITING[kind])) for kind in self._writer.kinds]
+        _tasks.start(self._run())
 
     async def stop(self) -> None:
-        """Finish the file. It is complete when this returns.
+        """Finish the file. It is complete when this returns, with all that came before.
 
         Raises:
             MediaError: it could not be written, or one of the tracks has failed.
         """
-        self._stopping.set()
+        self._leave()
         await self._finished()
 
     def __await__(self) -> Generator[None, None, None]:
@@ -77,25 +78,24 @@ class Recording:
         if self._error is not None:
             raise self._error
 
-    async def _run(self, tracks: list[Track]) -> None:
-        copies = [asyncio.ensure_future(self._copy(track)) for track in tracks]
-        everything = asyncio.ensure_future(asyncio.wait(copies))
-        everything.add_done_callback(lambda _: self._stopping.set())
+    def _leave(self) -> None:
+        for track, queue in self._joined:
+            track.leave(queue)
+
+    async def _run(self) -> None:
         try:
-            await self._stopping.wait()
+            await asyncio.gather(*(self._copy(track, queue) for track, queue in self._joined))
         finally:
-            for task in (everything, *copies):
-                task.cancel()
-            await asyncio.gather(*copies, return_exceptions=True)
+            self._leave()
             await self._close()
 
-    async def _copy(self, track: Track) -> None:
+    async def _copy(self, track: Track, queue: FrameQueue[Frame]) -> None:
         loop = asyncio.get_running_loop()
         try:
-            async with aclosing(track.frames(WAITING[track.kind])) as frames:
-                async for frame in frames:
-                    at = loop.time() - self._began
-                    await loop.run_in_executor(self._executor, self._writer.write, frame, at)
+            while (frame := await queue.get()) is not None:
+                at = loop.time() - self._began
+                await loop.run_in_executor(self._executor, self._writer.write, frame, at)
+            track.check()
         except MediaError as error:
             self._error = self._error or error
 

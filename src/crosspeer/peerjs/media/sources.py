@@ -83,7 +83,7 @@ async def silence(clock: Clock) -> AsyncGenerator[AudioFrame, None]:
         count += 1
 
 
-def test_images(width: int, height: int) -> Iterator[NDArray[np.uint8]]:
+def pattern_images(width: int, height: int) -> Iterator[NDArray[np.uint8]]:
     """Colour bars, and below them a white square that moves from left to right over black."""
     bars = np.array(BARS, np.uint8)[np.arange(width) * len(BARS) // width]
     base = np.broadcast_to(bars, (height, width, 3)).copy()

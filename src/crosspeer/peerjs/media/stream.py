@@ -105,7 +105,7 @@ class MediaStream:
         """Colour bars, white to black, over a square that moves."""
         if not 0 < min(width, height) <= max(width, height) <= sources.MAX_SIDE:
             raise ValueError(f"a pattern has 1 to {sources.MAX_SIDE} pixels on each side, not {width} x {height}")
-        return cls.from_frames(sources.test_images(width, height), fps)
+        return cls.from_frames(sources.pattern_images(width, height), fps)
 
     @classmethod
     def combine(cls, *streams: MediaStream) -> MediaStream:

@@ -52,13 +52,37 @@ class Track:
         Raises:
             MediaError: at the end, if the source has failed.
         """
-        queue: FrameQueue[Frame] = FrameQueue(waiting or WAITING[self.kind])
-        self._add(queue)
+        queue = self.join(waiting)
         try:
             while (frame := await queue.get()) is not None:
                 yield frame
         finally:
-            self._remove(queue)
+            self.leave(queue)
+        self.check()
+
+    def join(self, waiting: int | None = None) -> FrameQueue[Frame]:
+        """The frames from now on, in a queue that has to be given back by `leave`."""
+        queue: FrameQueue[Frame] = FrameQueue(waiting or WAITING[self.kind])
+        if self.ended:
+            queue.end()
+            return queue
+        if not self._readers and self._clock is not None:
+            self._clock.start()
+        self._readers.add(queue)
+        if self._pump is None or self._pump.done():
+            self._pump = _tasks.start(self._run())
+        return queue
+
+    def leave(self, queue: FrameQueue[Frame]) -> None:
+        """No more frames; those that wait in the queue can still be read."""
+        queue.end()
+        if queue in self._readers:
+            self._readers.remove(queue)
+            if not self._readers and self._clock is not None:
+                self._clock.stop()
+
+    def check(self) -> None:
+        """Raise a `MediaError` if it has failed."""
         if self.error is not None:
             raise MediaError(f"the {self.kind} track failed: {self.error}") from self.error
 
@@ -77,22 +101,6 @@ class Track:
             _tasks.start(self._source.aclose())
 
     # Inside.
-
-    def _add(self, queue: FrameQueue[Frame]) -> None:
-        if self.ended:
-            queue.end()
-            return
-        if not self._readers and self._clock is not None:
-            self._clock.start()
-        self._readers.add(queue)
-        if self._pump is None or self._pump.done():
-            self._pump = _tasks.start(self._run())
-
-    def _remove(self, queue: FrameQueue[Frame]) -> None:
-        if queue in self._readers:
-            self._readers.remove(queue)
-            if not self._readers and self._clock is not None:
-                self._clock.stop()
 
     async def _run(self) -> None:
         try:
@@ -114,8 +122,7 @@ class Track:
         self.error = error
         self._over.set()
         for queue in list(self._readers):
-            queue.end()
-            self._remove(queue)
+            self.leave(queue)
 
 
 def _has_loop() -> bool:

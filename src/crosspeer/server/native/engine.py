@@ -239,7 +239,7 @@ class NativeEngine:
             made = protocol.connection_made
 
             def connection_made(transport: asyncio.BaseTransport) -> None:
-                # Here and not behind the wait: by then uvloop has read on, and what it read would stand before the rest.
+                # Here and not behind the wait: by then uvloop has read on, and that would stand before this.
                 made(transport)
                 protocol.data_received(data)
 

@@ -6,8 +6,9 @@ writer chooses a form that JavaScript reads exactly, and this reader takes the b
 
 from __future__ import annotations
 
-from crosspeer.wire.binarypack.pack import PackError, pack
+from crosspeer.wire.binarypack.choose import pack, unpack
+from crosspeer.wire.binarypack.pack import PackError
 from crosspeer.wire.binarypack.tags import MAX_DEPTH, MAX_ITEMS
-from crosspeer.wire.binarypack.unpack import UnpackError, unpack
+from crosspeer.wire.binarypack.unpack import UnpackError
 
 __all__ = ["MAX_DEPTH", "MAX_ITEMS", "PackError", "UnpackError", "pack", "unpack"]

@@ -1,5 +1,8 @@
-"""The native WebSocket engine of crosspeer. Its user is `crosspeer.server.native`; applications see only its peers."""
+"""The native WebSocket engine of crosspeer, and its BinaryPack.
 
-from crosspeer_engine._native import Engine, Hooks, Message, Peer, parse_head
+Their users are `crosspeer.server.native` and `crosspeer.wire.binarypack`; applications see only peers and values.
+"""
 
-__all__ = ["Engine", "Hooks", "Message", "Peer", "parse_head"]
+from crosspeer_engine._native import Engine, Hooks, Message, Peer, pack, parse_head, unpack
+
+__all__ = ["Engine", "Hooks", "Message", "Peer", "pack", "parse_head", "unpack"]

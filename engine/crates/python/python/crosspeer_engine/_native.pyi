@@ -4,7 +4,9 @@ from collections.abc import Coroutine
 from io import BytesIO
 from typing import Any, final
 
+def pack(value: Any, max_depth: int) -> bytes | None: ...
 def parse_head(head: bytes) -> tuple[bytes, list[tuple[bytes, bytes]]]: ...
+def unpack(data: bytes, max_depth: int, max_items: int) -> Any: ...
 
 @final
 class Hooks:
