@@ -313,62 +313,86 @@ def _measure_all(url: str, runs: int) -> dict[str, list[Any]]:
             if done.returncode:
                 raise SystemExit(f"{name} failed:\n{done.stderr}")
             found.setdefault(name, []).append(json.loads(done.stdout))
-            print(done.stdout.strip()[:80], file=sys.stderr)
+            print(done.stdout.strip()[:60], file=sys.stderr)
     return found
 
 
 def _page(found: dict[str, list[Any]], state: str) -> str:
-    def median(name: str, scale: float = 1.0) -> float:
-        return statistics.median(found[name]) * scale
-
-    def span(name: str, scale: float, digits: int) -> str:
-        return f"{min(found[name]) * scale:,.{digits}f} - {max(found[name]) * scale:,.{digits}f}"
-
-    rows = []
-    for name, (title, *_) in CONTENDERS.items():
-        size = SIZES[name] / 1e6
-        rows.append(
-            f"| {title} | {median(f'{name}/bulk', size):.0f} MB/s | {span(f'{name}/bulk', size, 0)} "
-            f"| {median(f'{name}/small'):,.0f} /s | {span(f'{name}/small', 1, 0)} |"
-        )
-
-    def ratio(kind: str, other: str) -> str:
-        size = SIZES["ours-wrtc"] / SIZES[other] if kind == "bulk" else 1
-        return f"{median(f'ours-wrtc/{kind}') * size / median(f'{other}/{kind}'):.2f}"
-
-    connects = []
-    for engine in ("wrtc", "aiortc"):
-        times = sorted(each for run in found[f"connect-{engine}"] for each in run)
-        connects.append(
-            f"| {engine} | {statistics.median(times):.1f} ms | {times[int(len(times) * 0.95)]:.1f} ms "
-            f"| {found[f'cycles-{engine}'][0][0]:.1f} MB | {found[f'cycles-{engine}'][0][1]:.1f} MB |"
-        )
     facts = [fact for fact in machine.describe() if fact[0] in ("date", "machine", "system", "crosspeer", "CPython")]
-    facts.append(("engines", _versions()))
+    load = f"{os.getloadavg()[2]:.0f} processes at a time in the last quarter of an hour"
+    facts += [("engines", _versions()), ("BinaryPack", _codec()), ("load", load)]
     if machine.checkout_state() != state:
         facts.append(("attention", "crosspeer was changed during the runs; its figures are of more than one version"))
-    lines, runs = [f"- {name}: {value}" for name, value in facts], len(found["wrtc/bulk"])
+    runs = len(found["wrtc/bulk"])
+    lines = "\n".join(f"- {name}: {value}" for name, value in facts)
+    bulk = "\n".join(_row(found, name, "bulk") for name in CONTENDERS)
+    small = "\n".join(_row(found, name, "small") for name in CONTENDERS)
+    ratios = "\n".join(_ratios(found, name) for name in ("wrtc", "aiortc"))
+    engines = "\n".join(_engine_row(found, engine) for engine in ("wrtc", "aiortc"))
     return f"""# Data connections
 
 Written by `bench/peers.py`; what the figures mean is in [README.md](README.md). Medians of {runs} runs.
 
-{chr(10).join(lines)}
+{lines}
 
-Both ends in one process, over the machine's own network; a connection keeps the order.
+Both ends are in one process, and talk over the machine's own network; a connection keeps the order. CPU is that of
+both ends together.
 
-| | bulk | min - max | messages of {SMALL_SIZE} bytes | min - max |
+| bulk | MB/s | min - max | CPU for a MB |
+| --- | --- | --- | --- |
+{bulk}
+
+| messages of {SMALL_SIZE} bytes | messages/s | min - max | CPU for a message |
+| --- | --- | --- | --- |
+{small}
+
+How often as much as plain channels DataConnection on wrtc gets through:
+
+| | bulk | bulk, for the CPU | small | small, for the CPU |
 | --- | --- | --- | --- | --- |
-{chr(10).join(rows)}
-
-| DataConnection on wrtc, times | bulk | small messages |
-| --- | --- | --- |
-| plain wrtc channel | {ratio("bulk", "wrtc")} | {ratio("small", "wrtc")} |
-| plain aiortc channel | {ratio("bulk", "aiortc")} | {ratio("small", "aiortc")} |
+{ratios}
 
 | engine | connect, median | connect, 95 % | memory after {FIRST_CYCLES} connections | after {CYCLES} more |
 | --- | --- | --- | --- | --- |
-{chr(10).join(connects)}
+{engines}
 """
+
+
+def _figures(found: dict[str, list[Any]], name: str, kind: str) -> tuple[list[float], float]:
+    """How much got through in each run, in MB or messages a second, and the CPU of one at the median, in us."""
+    scale = SIZES[name] / 1e6 if kind == "bulk" else 1.0
+    runs = found[f"{name}/{kind}"]
+    return [rate * scale for rate, _ in runs], statistics.median(cpu for _, cpu in runs) * 1e6 / scale
+
+
+def _row(found: dict[str, list[Any]], name: str, kind: str) -> str:
+    rates, cpu = _figures(found, name, kind)
+    digits = 1 if kind == "bulk" else 0
+    shown = [f"{each:,.{digits}f}" for each in (statistics.median(rates), min(rates), max(rates))]
+    price = f"{cpu / 1000:.1f} ms" if kind == "bulk" else f"{cpu:.0f} us"
+    return f"| {CONTENDERS[name][0]} | {shown[0]} | {shown[1]} - {shown[2]} | {price} |"
+
+
+def _ratios(found: dict[str, list[Any]], other: str) -> str:
+    cells = []
+    for kind in ("bulk", "small"):
+        (ours, our_cpu), (theirs, their_cpu) = (_figures(found, name, kind) for name in ("ours-wrtc", other))
+        cells += [f"{statistics.median(ours) / statistics.median(theirs):.2f}", f"{their_cpu / our_cpu:.2f}"]
+    return f"| {CONTENDERS[other][0]} | {' | '.join(cells)} |"
+
+
+def _engine_row(found: dict[str, list[Any]], engine: str) -> str:
+    times = sorted(each for run in found[f"connect-{engine}"] for each in run)
+    before, after = found[f"cycles-{engine}"][0]
+    slow = times[int(len(times) * 0.95)]
+    cells = f"{statistics.median(times):.1f} ms", f"{slow:.1f} ms", f"{before:.1f} MB", f"{after:.1f} MB"
+    return f"| {engine} | {' | '.join(cells)} |"
+
+
+def _codec() -> str:
+    from crosspeer.wire.binarypack import choose
+
+    return "the engine's" if choose.pack is not choose.write else "Python's"
 
 
 def _versions() -> str:

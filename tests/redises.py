@@ -1,4 +1,4 @@
-"""Redis as it is run where much depends on it: a cluster of three masters, or a master with a replica and a sentinel."""
+"""Redis where much depends on it: a cluster of three masters, or a master with a replica and a sentinel."""
 
 from __future__ import annotations
 

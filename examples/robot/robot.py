@@ -8,6 +8,7 @@ The page reaches the robot by the broker, which is on the same port, and then ta
 import argparse
 import asyncio
 import signal
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -134,8 +135,9 @@ async def run(host: str, port: int) -> None:
 
 async def until_stopped(host: str, port: int) -> None:
     running = asyncio.ensure_future(run(host, port))
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, running.cancel)
+    with suppress(NotImplementedError):  # Windows has Ctrl+C alone.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, running.cancel)
     await asyncio.wait({running})
     if not running.cancelled():
         running.result()

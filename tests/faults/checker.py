@@ -5,7 +5,8 @@ numbered from 0. A *log* is what one subscriber heard of one topic, over all of 
 that something may be missing. Two promises are checked:
 
 - of every topic: nothing that nobody said, nothing twice, each stream in its order, and a gap within a stream only
-  behind a telling. Where there is no history, a new connection is one.
+  behind a telling. Where there is no history, each connection is for itself: nobody on the new node knows what the old
+  one has delivered, and what is late on its way may come there once more.
 - of a topic with history, beside that: positions count on, and the same one holds the same message for everybody. Where
   offsets have holes, nobody else has heard what is in one.
 """
@@ -154,11 +155,13 @@ class Checker:
     # Of each log.
 
     def _check_names(self, log: Log) -> None:
-        """Nothing that nobody said, and nothing twice, whatever happened."""
+        """Nothing that nobody said, and nothing twice."""
         streams = self._streams.get(log.topic, {})
         heard: set[Name] = set()
         for entry in log.entries:
             if not isinstance(entry, Heard):
+                if isinstance(entry, Came) and log.topic not in self._kept:
+                    heard.clear()
                 continue
             known = streams.get(entry.stream)
             if known is None or not 0 <= entry.number < known.attempted:
@@ -178,6 +181,8 @@ class Checker:
                 if _is_telling(entry) and not (isinstance(entry, Came) and entry.whole and has_history):
                     unbroken.clear()
                     quiet_from = entry.at
+                if isinstance(entry, Came) and not has_history:
+                    last.clear()
                 continue
             stream, number = entry.stream, entry.number
             before = last.get(stream)

@@ -21,6 +21,7 @@ from typing import Final, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import raw
 from faults.watching import MIB, Watched
 from process import serving
 from raw import CLOSE, FIN, PING, PONG, TEXT, Raw, frame, handshake
@@ -32,8 +33,13 @@ CHURN: Final = 50.0
 """Connections a second."""
 SHARE: Final = 0.3
 """Of one core of the server."""
-MOST_RATE: Final = 20_000.0
-"""Messages a second that this process is to make at most."""
+BEHIND: Final = 0.2
+"""Seconds that the listeners may be behind before the load is lowered for good."""
+LEAST_RATE: Final = 10.0
+MOST_RATE: Final = 100_000.0
+"""Messages a second that this process makes, at least and at most."""
+PATIENCE: Final = 30.0
+"""Seconds that a guest waits for anything, on a machine that may be busy otherwise."""
 SAMPLES: Final = 120
 WARM_UP: Final = 1 / 4
 """Of the time: what is allocated once is there by then."""
@@ -127,9 +133,12 @@ class Load:
         self.listeners: list[list[Listener]] = []
         self.said = [0] * ROOMS
         self.came = 0
+        self.turned_away: list[str] = []
+        """Guests that were not served, and why."""
         self.share = 0.0
         self._rate = 2_000.0
         """Messages a second, in all rooms."""
+        self._most = MOST_RATE
         self._guests: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -156,8 +165,11 @@ class Load:
             if (now := loop.time()) - looked >= 1:
                 spent = self._watched.cpu()
                 self.share = (spent - cpu) / (now - looked)
+                if self.missing() > self._rate * LISTENERS * BEHIND:
+                    # Whoever it is, the server or this process: no faster than what is said is heard.
+                    self._most = max(self._rate * 0.7, LEAST_RATE)
                 self._rate *= min(2.0, max(0.5, SHARE / max(self.share, 0.01))) ** 0.5
-                self._rate = min(self._rate, MOST_RATE)
+                self._rate = min(self._rate, self._most)
                 looked, cpu = now, spent
 
     async def churn(self) -> None:
@@ -199,13 +211,16 @@ class Load:
                 listener.transport.abort()
 
     async def _visit(self, politely: bool) -> None:
-        async with Raw(self._url) as client:
-            await client.upgrade("/churn")
-            client.send(frame(FIN | TEXT, b"hello"))
-            await client.frame()
-            if politely:
-                client.send(frame(FIN | CLOSE, (1000).to_bytes(2, "big")))
-                await client.close_code()
+        try:
+            async with asyncio.timeout(PATIENCE), Raw(self._url) as client:
+                await client.upgrade("/churn")
+                client.send(frame(FIN | TEXT, b"hello"))
+                await client.frame()
+                if politely:
+                    client.send(frame(FIN | CLOSE, (1000).to_bytes(2, "big")))
+                    await client.close_code()
+        except (OSError, EOFError, TimeoutError) as error:
+            self.turned_away.append(repr(error))
 
 
 async def soak(engine: str, seconds: float) -> list[Sample]:
@@ -215,6 +230,7 @@ async def soak(engine: str, seconds: float) -> list[Sample]:
         AssertionError: a message was lost, or a peer that was to stay.
     """
     samples: list[Sample] = []
+    raw.TIMEOUT = PATIENCE
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "soaking.py").write_text(APPLICATION)
         async with serving("soaking:hub", "--engine", engine, cwd=Path(folder)) as server:
@@ -237,6 +253,7 @@ async def soak(engine: str, seconds: float) -> list[Sample]:
                     await asyncio.wait(work)
                 await load.settle()
                 assert load.missing() == 0
+                assert load.turned_away == [], load.turned_away[:5]
                 assert not any(listener.is_lost for listeners in load.listeners for listener in listeners)
                 report(engine, samples, load, statistics.median(shares))
             finally:

@@ -105,6 +105,8 @@ SCENES: Final = {"serving": serving, "streaming": streaming, "closing": closing}
 
 RUNS: Final = [(scene, engine) for scene in ("serving", "streaming") for engine in ENGINES] + [("closing", "python")]
 
+SOME: Final = [("serving", "native"), ("serving", "python"), ("streaming", "python"), ("closing", "python")]
+
 
 def descriptors() -> list[str]:
     found = []
@@ -119,6 +121,8 @@ def descriptors() -> list[str]:
 def attempt(scene: str, engine: str, point: int) -> bool:
     """Run a scene on a loop of its own, cancelled at a point. False: it has fewer than that."""
     complaints: list[dict[str, Any]] = []
+    # Of other tests.
+    gc.collect()
     before = descriptors()
 
     async def run() -> bool:
@@ -150,10 +154,10 @@ def attempt(scene: str, engine: str, point: int) -> bool:
     return reached
 
 
-@pytest.mark.parametrize(("scene", "engine"), RUNS)
+@pytest.mark.parametrize(("scene", "engine"), SOME)
 def test_cancelled_at_some_of_its_awaits_it_leaves_nothing(scene: str, engine: str) -> None:
     chance = random.Random(f"{SEED} {scene} {engine}")
-    for point in sorted(chance.sample(range(POINTS), 3)):
+    for point in sorted(chance.sample(range(POINTS), 2)):
         attempt(scene, needed(engine), point)
 
 

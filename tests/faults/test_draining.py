@@ -18,7 +18,7 @@ from crosspeer.testing import ConnectionClosed, sockets
 from crowd import descriptors
 from hostile.stage import ENGINES, needed
 from process import serving
-from raw import CLOSE, FIN, Raw, frame, handshake
+from raw import CLOSE, FIN, PING, PONG, Raw, frame, handshake
 
 PROMISE: Final = 10.0
 SPEAKERS: Final = 10
@@ -31,12 +31,14 @@ class Chat(Hooks):
     taken = Counter()
 
     def open(self, peer):
-        peer.subscribe("news")
+        peer.subscribe("news" if peer.namespace == "/" else "hall")
         peer.send("ready")
 
     def message(self, peer, message):
         number = message.json()
         hub.publish("news", [peer.id, number])
+        if number % EVERY == 0:
+            hub.publish("hall", number)
         peer.send({"taken": number})
         self.taken[peer.id] = number
 
@@ -92,8 +94,11 @@ class Audience:
     async def listen(self, client: Raw) -> None:
         try:
             while True:
-                opcode, payload = await client.frame()
-                if opcode == CLOSE:
+                first, size = await client.reader.readexactly(2)
+                payload = await client.reader.readexactly(size)
+                if first == FIN | PING:
+                    client.send(frame(FIN | PONG, payload))
+                elif first == FIN | CLOSE:
                     self.codes.append(int.from_bytes(payload[:2], "big"))
                     client.send(frame(FIN | CLOSE, payload))
                     return
@@ -109,7 +114,7 @@ async def audience(url: str, count: int) -> AsyncIterator[Audience]:
         for start in range(0, count, 100):
             some = clients[start : start + 100]
             await asyncio.gather(*(client.__aenter__() for client in some))
-            await asyncio.gather(*(client.upgrade() for client in some))
+            await asyncio.gather(*(client.upgrade("/hall") for client in some))
             listening += [asyncio.create_task(here.listen(client)) for client in some]
         yield here
         async with asyncio.timeout(30):
@@ -132,7 +137,8 @@ async def refused(url: str) -> bool:
 
 async def drain(engine: str, folder: Path, listeners: int) -> float:
     """Stop a server with this many peers under load: the seconds until it is gone."""
-    (folder / "chat.py").write_text(CHAT)
+    # Some 10,000 deliveries a second, however many they are.
+    (folder / "chat.py").write_text(CHAT.replace("EVERY", str(listeners // 10)))
     loop = asyncio.get_running_loop()
     async with serving("chat:hub", "--engine", needed(engine), cwd=folder) as server:
         async with audience(server.url, listeners) as heard, AsyncExitStack() as stack:
@@ -216,7 +222,7 @@ STUCK: Final = """
 
 @pytest.mark.parametrize("engine", ENGINES)
 async def test_the_second_signal_is_now(engine: str, tmp_path: Path) -> None:
-    (tmp_path / "chat.py").write_text(CHAT.replace("hub = Hub", f"{STUCK}\nhub = Hub"))
+    (tmp_path / "chat.py").write_text(CHAT.replace("EVERY", "1").replace("hub = Hub", f"{STUCK}\nhub = Hub"))
     async with serving("chat:hub", "--engine", needed(engine), cwd=tmp_path) as server:
         client = await sockets.connect(server.url.replace("http", "ws"), timeout=20)
         assert await client.receive() == "ready"
@@ -229,8 +235,8 @@ async def test_the_second_signal_is_now(engine: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("engine", ENGINES)
 async def test_a_handshake_that_took_too_long_is_refused_at_the_end(engine: str, tmp_path: Path) -> None:
     """Its `upgrade` hook ends when the drain has begun: it would be a peer for a moment only."""
-    slow = CHAT.replace("    def open", SLOW + "    def open", 1).replace("    async def close", STAYS, 1)
-    (tmp_path / "chat.py").write_text(slow)
+    chat = CHAT.replace("EVERY", "1").replace("    def open", SLOW + "    def open", 1)
+    (tmp_path / "chat.py").write_text(chat.replace("    async def close", STAYS, 1))
     async with serving("chat:hub", "--engine", needed(engine), cwd=tmp_path) as server:
         peer = await sockets.connect(server.url.replace("http", "ws"), timeout=20)
         assert await peer.receive() == "ready"

@@ -83,4 +83,4 @@ async def test_by_default_it_is_gone_within_thirty_seconds(capsys: pytest.Captur
     took = await asyncio.gather(*(lose(engine, Limits(), blackhole, PROMISE + 5) for engine in engines))
     with capsys.disabled():
         print({engine: f"{seconds:.1f} s" for engine, seconds in zip(engines, took, strict=True)})  # noqa: T201
-    assert max(took) < PROMISE + 1
+    assert max(took) < PROMISE + 5

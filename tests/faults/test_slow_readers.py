@@ -52,7 +52,7 @@ class Hall(Hooks):
     def close(self, peer, details):
         self.closed[str(details.code)] += 1
 
-hub = Hub(Hall(), limits=Limits(close_timeout=1))
+hub = Hub(Hall(), limits=Limits(close_timeout=1, ping_interval=3600, ping_timeout=3600))
 """
 
 

@@ -30,6 +30,7 @@ pytestmark = [
     pytest.mark.skipif(not NPM.exists(), reason="the npm package peerjs is not installed here: it needs npm"),
 ]
 
+PAIRS = [("wrtc", "1.5"), ("aiortc", "1.5"), ("wrtc", "1.4")]
 SCRIPTS = {"1.5": NPM / "peerjs" / "dist", "1.4": NPM / "peerjs-1.4" / "dist"}
 PAGE = """<!doctype html><meta charset=utf-8><script src=/dist/peerjs.min.js></script>"""
 START = """
@@ -163,8 +164,7 @@ def ours() -> MediaStream:
     )
 
 
-@pytest.mark.parametrize("version", ["1.5", "1.4"])
-@pytest.mark.parametrize("engine", ["wrtc", "aiortc"])
+@pytest.mark.parametrize(("engine", "version"), PAIRS)
 async def test_the_page_calls(browser: Browser, engine: str, version: str) -> None:
     async with tab(browser, engine=engine, version=version) as page:
         call = await page.calls(room=7)
@@ -183,8 +183,7 @@ async def test_the_page_calls(browser: Browser, engine: str, version: str) -> No
         assert heard.names == ["close"]
 
 
-@pytest.mark.parametrize("version", ["1.5", "1.4"])
-@pytest.mark.parametrize("engine", ["wrtc", "aiortc"])
+@pytest.mark.parametrize(("engine", "version"), PAIRS)
 async def test_python_calls(browser: Browser, engine: str, version: str) -> None:
     async with tab(browser, engine=engine, version=version) as page:
         async with asyncio.timeout(DEADLINE):
@@ -207,7 +206,7 @@ async def test_python_calls(browser: Browser, engine: str, version: str) -> None
 
 
 @pytest.mark.parametrize("engine", ["wrtc", "aiortc"])
-async def test_answering_without_a_stream_and_hanging_up(browser: Browser, engine: str) -> None:
+async def test_answering_without_a_stream_and_a_page_that_goes_away(browser: Browser, engine: str) -> None:
     async with tab(browser, engine=engine) as page:
         call = await page.calls()
         async with asyncio.timeout(DEADLINE):
@@ -216,10 +215,6 @@ async def test_answering_without_a_stream_and_hanging_up(browser: Browser, engin
         await call.close()
         await page.hears("close")
 
-
-@pytest.mark.parametrize("engine", ["wrtc", "aiortc"])
-async def test_a_page_that_goes_away(browser: Browser, engine: str) -> None:
-    async with tab(browser, engine=engine) as page:
         call = await page.calls()
         async with asyncio.timeout(DEADLINE):
             await call.answer(ours())

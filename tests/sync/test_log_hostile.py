@@ -1,4 +1,4 @@
-"""Whoever can write to the backplane writes nonsense into logs: it is dropped and counted, and nothing is missed for it."""
+"""Whoever can write to the backplane writes nonsense into logs: it is dropped and counted, and nothing is missed."""
 
 from __future__ import annotations
 
@@ -95,7 +95,13 @@ async def test_forged_stamps_are_not_believed(server: Broker) -> None:
             stamp("f" * 16, 0, 0, b""),
             stamp(place.epoch, 0, 0, message("behind")),
         ]
-        absurd = [b"xl", b"xlnonsense:1:2\n", b"x" * 10_000, b"xl" + b"0" * 16 + b":9:3\n", b"xl" + b"0" * 16 + b":-1:3\n"]
+        absurd = [
+            b"xl",
+            b"xlnonsense:1:2\n",
+            b"x" * 10_000,
+            b"xl" + b"0" * 16 + b":9:3\n",
+            b"xl" + b"0" * 16 + b":-1:3\n",
+        ]
         before = relay_of(hub).counts.refused
         for data in (*forged, *absurd):
             relay_of(hub)._receive(channel, data)

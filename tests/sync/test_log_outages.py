@@ -1,8 +1,7 @@
-"""Topics with history while the backplane restarts, loses what it has, or cannot be reached: filled, or told (rows F2 to F5)."""
+"""Topics with history while the backplane restarts, loses its data or is out of reach: filled, or told (F2 to F5)."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import signal
 from typing import TYPE_CHECKING, Any

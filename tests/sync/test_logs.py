@@ -1,4 +1,4 @@
-"""One contract over every backend that keeps logs, on the real servers: one log for all nodes, and nothing missed untold."""
+"""One contract over every backend that keeps logs, on the real servers: one log for all, and nothing missed untold."""
 
 from __future__ import annotations
 
@@ -148,27 +148,26 @@ async def test_what_is_no_longer_kept_or_absurd_is_told(server: Broker) -> None:
 async def test_nothing_comes_twice_while_others_publish(server: Broker) -> None:
     """Peers come and go on two nodes with the last position that they have seen: together they see everything, once."""
     kept = {"chat/*": History(size=5000, tagged=True)}
-    async with nodes_with(server, 2, Room, kept) as (one, two):
-        async with connect(one, "/") as witness:
-            _, position, _ = await welcome(witness)
-            publishing = asyncio.create_task(publish_slowly([one, two], 400))
-            seen: list[int] = []
-            turn = 0
-            while len(seen) < 400:
-                turn += 1
-                async with connect((one, two)[turn % 2], f"/?since={position}") as client:
-                    for _ in range(7):
-                        tag = json.loads(await client.receive())
-                        if isinstance(tag, list):
-                            assert tag[1], "recovered"
-                            continue
-                        seen.append(int(tag["data"]))
-                        position = tag["position"]
-                        if len(seen) == 400:
-                            break
-            await publishing
-            assert sorted(seen) == list(range(400))
-            assert [int(data) for data, _ in await told(witness, 400)] == seen
+    async with nodes_with(server, 2, Room, kept) as (one, two), connect(one, "/") as witness:
+        _, position, _ = await welcome(witness)
+        publishing = asyncio.create_task(publish_slowly([one, two], 400))
+        seen: list[int] = []
+        turn = 0
+        while len(seen) < 400:
+            turn += 1
+            async with connect((one, two)[turn % 2], f"/?since={position}") as client:
+                for _ in range(7):
+                    tag = json.loads(await client.receive())
+                    if isinstance(tag, list):
+                        assert tag[1], "recovered"
+                        continue
+                    seen.append(int(tag["data"]))
+                    position = tag["position"]
+                    if len(seen) == 400:
+                        break
+        await publishing
+        assert sorted(seen) == list(range(400))
+        assert [int(data) for data, _ in await told(witness, 400)] == seen
 
 
 async def publish_slowly(hubs: list[Hub], count: int) -> None:

@@ -1,4 +1,4 @@
-"""The engine's BinaryPack is a faster copy: on every vector and on whatever is made up, it says what the reference says."""
+"""The engine's BinaryPack is a faster copy: on all vectors and whatever is made up it says what the reference says."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crosspeer.wire.binarypack import PackError, UnpackError
@@ -56,8 +56,10 @@ scalars = (
 )
 keys = st.text(max_size=20) | st.integers() | st.none()
 values = st.recursive(
-    scalars, lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(keys, inner), max_leaves=30
+    scalars, lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(keys, inner), max_leaves=12
 )
+some = settings(max_examples=80)
+"""Of values that cost more to make up than to write."""
 
 
 @pytest.mark.parametrize("row", [row for row in VECTORS["encode"] if "py" in row], ids=lambda row: row["name"])
@@ -72,6 +74,7 @@ def test_the_vectors_are_read_alike(row: dict[str, Any]) -> None:
     assert outcome(unpack, data) == outcome(read, data)
 
 
+@some
 @given(values)
 def test_any_value_is_written_and_read_alike(value: Any) -> None:
     written = outcome(write, value)
@@ -81,7 +84,7 @@ def test_any_value_is_written_and_read_alike(value: Any) -> None:
         assert outcome(unpack, data) == outcome(read, data)
 
 
-@pytest.mark.parametrize("length", [255, 256, 65_535, 65_536, 65_537, 200_000])
+@pytest.mark.parametrize("length", [255, 256, 65_535, 65_536, 65_537])
 def test_long_values_are_written_and_read_alike(length: int) -> None:
     for value in ("x" * length, ["ü" * length], [b"x" * length], [0] * length, {str(n): n for n in range(length)}):
         assert pack(value) == write(value)
@@ -93,6 +96,7 @@ def test_any_bytes_are_read_alike(data: bytes) -> None:
     assert outcome(unpack, data) == outcome(read, data)
 
 
+@some
 @given(values, st.data())
 def test_spoiled_messages_are_read_alike(value: Any, data: st.DataObject) -> None:
     try:
@@ -105,6 +109,7 @@ def test_spoiled_messages_are_read_alike(value: Any, data: st.DataObject) -> Non
     assert outcome(unpack, cut) == outcome(read, cut)
 
 
+@some
 @given(values, st.integers(0, 6), st.integers(0, 12))
 def test_limits_are_the_same(value: Any, max_depth: int, max_items: int) -> None:
     assert outcome(pack, value, max_depth=max_depth) == outcome(write, value, max_depth=max_depth)

@@ -42,7 +42,9 @@ fn write(writer: &mut Writer, item: Item<'_>) -> Result<(), Beyond> {
 fn same(one: Item<'_>, other: Item<'_>) -> bool {
     match (number(one), number(other)) {
         (Some(one), Some(other)) => one == other,
-        (None, None) => one == other || matches!((one, other), (Item::Number(a), Item::Number(b)) if a.is_nan() && b.is_nan()),
+        (None, None) => {
+            one == other || matches!((one, other), (Item::Number(a), Item::Number(b)) if a.is_nan() && b.is_nan())
+        }
         _ => false,
     }
 }

@@ -3,40 +3,30 @@
 
 const [CONNECTING, OPEN, CLOSING, CLOSED] = [0, 1, 2, 3];
 const EVENTS = ["open", "message", "error", "close", "reconnecting", "resumed"];
-const FIRST_DELAY = 500; // milliseconds, as all times here
-const MAX_DELAY = 10_000;
-const TIMEOUT = 10_000; // for an answer
+const [FIRST_DELAY, MAX_DELAY, TIMEOUT] = [500, 10_000, 10_000]; // milliseconds, as all times here
 const STABLE = 5_000; // a connection that lasted so long was a good one
 const TRIES = 3; // before a transport that has worked is doubted
 const FINAL = [400, 401, 403, 404, 410, 421]; // statuses after which another attempt is in vain
-const PING = "crosspeer:ping"; // the heartbeat of a hub whose server has none
-const PONG = "crosspeer:pong";
-
+const [PING, PONG] = ["crosspeer:ping", "crosspeer:pong"]; // the heartbeat of a hub whose server has none
+const TAG = /^\{"topic":("(?:[^"\\\x00-\x1f]|\\["\\])*"),"position":"([0-9a-f]{16}:\d+)"/; // of topics with history
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 /** Longer from attempt to attempt, and for each client another time, so that not all of them come at once. */
 const pause = (attempt) => Math.min(MAX_DELAY, FIRST_DELAY * 2 ** attempt) * (0.4 + 0.6 * Math.random());
-
 /** Whether a connection ended by a fault or a restart, and not by somebody's decision. */
 const mayReturn = (code) =>
   [1001, 1005, 1006, 1011, 1012, 1013, 1014].includes(code) || (code >= 3000 && code < 5000 && code % 1000 < 500);
 
 export class PeerSocket extends EventTarget {
-  binaryType = "blob";
-  readyState = CONNECTING;
-  #url;
-  #options;
-  #link;
+  binaryType = "blob"; readyState = CONNECTING;
+  #url; #options; #link;
   #working = null; // what was open last
   #opened = 0; // when this link was
-  #tries = 0;
-  #timer = 0;
+  #tries = 0; #timer = 0;
   #listening = new AbortController();
+  #positions = new Map(); // of tagged topics: a new peer is to get what came after them
 
-  /**
-   * @param url absolute or relative, with ws, wss, http or https
-   * @param options `transport`: "auto" (a WebSocket, or events where none can be had), "websocket" or "sse";
-   *   `reconnect`: false to stay away after a connection that was not closed on purpose
-   */
+  /** `transport`: "auto" (a WebSocket, or events where none can be had), "websocket" or "sse";
+   *  `reconnect`: false to stay away after a connection that was not closed on purpose. */
   constructor(url, protocols = [], { transport = "auto", reconnect = true } = {}) {
     super();
     this.#url = new URL(url, globalThis.location?.href);
@@ -80,13 +70,15 @@ export class PeerSocket extends EventTarget {
 
   #try([open, ...others]) {
     this.#opened = 0;
-    const link = (this.#link = open(this.#url, this.#options.protocols, {
+    const link = (this.#link = open((scheme) => this.#standing(scheme), this.#options.protocols, {
       open: () => {
         [this.#working, this.#opened, this.readyState] = [open, Date.now(), OPEN];
         this.dispatchEvent(new Event("open"));
       },
       message: (data) => {
         if (data === PING) return link.send(PONG);
+        const [, topic, position] = TAG.exec(data) ?? [];
+        if (topic) this.#positions.delete(topic), this.#positions.set(topic, position);
         if (this.binaryType === "blob" && data instanceof ArrayBuffer) data = new Blob([data]);
         const event = new MessageEvent("message", { data, origin: this.#url.origin });
         if (this.readyState === OPEN) this.dispatchEvent(event);
@@ -100,6 +92,15 @@ export class PeerSocket extends EventTarget {
         else this.#closed(code, reason, wasClean);
       },
     }));
+  }
+
+  /** The URL, with where we stand in the topics that spoke last. */
+  #standing(scheme) {
+    const url = new URL(this.#url);
+    url.protocol = url.protocol.replace("ws", scheme);
+    const latest = [...this.#positions].slice(-128).map(([topic, position]) => [JSON.parse(topic), position]);
+    if (latest.length) url.searchParams.set("crosspeer-positions", new URLSearchParams(latest));
+    return url;
   }
 
   #closed(code, reason, wasClean) {
@@ -135,8 +136,8 @@ export class PeerSocket extends EventTarget {
 
 for (const known of [PeerSocket, PeerSocket.prototype]) Object.assign(known, { CONNECTING, OPEN, CLOSING, CLOSED });
 
-function websocket(url, protocols, on) {
-  const socket = new WebSocket(url, protocols);
+function websocket(standing, protocols, on) {
+  const socket = new WebSocket(standing("ws"), protocols);
   const tooLate = setTimeout(() => socket.close(), TIMEOUT);
   socket.binaryType = "arraybuffer";
   socket.onopen = () => (clearTimeout(tooLate), on.open());
@@ -146,13 +147,13 @@ function websocket(url, protocols, on) {
   return Object.assign(socket, { drop: () => socket.close(), leave() {}, hurry() {} });
 }
 
-const sse = (url, _protocols, on) => new Events(url, on);
+const sse = (standing, _protocols, on) => new Events(standing, on);
 
 /** One peer over server-sent events and POSTs, over as many of both as it takes: the server waits for the next. */
 class Events {
   bufferedAmount = 0;
   #on;
-  #url;
+  #standing;
   #isOver = false;
   #isHeard = true; // Not while it closes: then only what was said is posted yet.
   #token = "";
@@ -164,9 +165,8 @@ class Events {
   #stream = new AbortController();
   #watchdog = 0;
 
-  constructor(url, on) {
-    this.#url = new URL(url);
-    this.#url.protocol = url.protocol.replace("ws", "http");
+  constructor(standing, on) {
+    this.#standing = standing;
     this.#on = on;
     this.#run();
   }
@@ -215,7 +215,7 @@ class Events {
     this.#watch(TIMEOUT);
     try {
       const headers = { accept: "text/event-stream", ...(this.#lastId && { "last-event-id": this.#lastId }) };
-      const response = await fetch(this.#url, { headers, signal, cache: "no-store" });
+      const response = await fetch(this.#standing("http"), { headers, signal, cache: "no-store" });
       if (!response.headers.get("content-type")?.startsWith("text/event-stream")) return { status: response.status };
       let [rest, event, end] = ["", {}];
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -283,7 +283,7 @@ class Events {
   /** The status of the answer, 0 if there was none. */
   #postNow(parts, { headers, keepalive }) {
     const way = { "x-crossws-id": this.#token, "content-type": "application/x-crosspeer-messages", ...headers };
-    const answer = fetch(this.#url, { method: "POST", headers: way, body: new Blob(parts), keepalive });
+    const answer = fetch(this.#standing("http"), { method: "POST", headers: way, body: new Blob(parts), keepalive });
     return answer.then(({ status }) => status, () => 0);
   }
 

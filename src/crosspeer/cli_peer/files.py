@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from crosspeer.peerjs.transfer import Source
 
 MIB: Final = 1024 * 1024
-_LIMITS: Final = PeerLimits(max_message_size=2 * MIB, max_items=1000, max_unread=16 * MIB, max_connections=64)
+_LIMITS: Final = PeerLimits(max_message_size=2 * MIB, max_items=1000, max_unread=16 * MIB, max_connections=16)
 """The window of a transfer, twice: a stranger who does not keep to it is cut off there."""
 _SIZE: Final = re.compile(r"(\d{1,15})([kMGT]?)i?B?", re.IGNORECASE)
 _PAUSE: Final = 1.0

@@ -47,8 +47,8 @@ class History:
     """Send each message as JSON text that says where it stands: `{"topic", "position", "data"}`, with `"binary": true`
     where the data is base64. Without it a client learns of positions only by what the application tells it."""
     lost: Callable[[str, str, Position], None] | None = None
-    """With many nodes: called when this one has missed messages that the log no longer has, with the namespace, the topic
-    and where its subscribers stand now. Those of `tagged` topics are told by themselves."""
+    """With many nodes: called when this one has missed messages that the log no longer has, with the namespace, the
+    topic and where its subscribers stand now. Those of `tagged` topics are told by themselves."""
 
     def __post_init__(self) -> None:
         for name in ("size", "seconds", "bytes"):

@@ -294,8 +294,7 @@ class Hub:
     # What sessions and peers use.
 
     def _publish(self, topic: str, item: Outgoing, namespace: str | None, sender: Session | None) -> None:
-        journal = self._journal(topic)
-        if journal is not None:
+        if self.history is not None and (journal := self._journal(topic)) is not None:
             # It comes back from the log, in the order that holds for all.
             try:
                 journal.publish(namespace, topic, item, sender)
@@ -374,7 +373,8 @@ class Hub:
             for space in spaces:
                 self.fan_out(topic, self.history.record(space, topic, item), space, sender)
             return
-        self.fan_out(topic, item, namespace, sender)
+        for fanout in self._fanouts:
+            fanout.publish(topic, item, namespace, sender)
 
     def fan_out(self, topic: str, item: Outgoing, namespace: str | None, sender: Session | None) -> None:
         """Send to the subscribers on this hub, as it is."""

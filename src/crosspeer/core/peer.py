@@ -101,8 +101,8 @@ class Peer(metaclass=ABCMeta):  # noqa: B024 - for `register`
 
         Args:
             since: where the peer stood when it was here last, as a `Position` or its text, for a topic with history
-                (`Hub(history=)`): what it has missed is replayed first, all of it or nothing. By default what its client
-                says by itself, as the browser module does.
+                (`Hub(history=)`): what it has missed is replayed first, all of it or nothing. By default what its
+                client says by itself, as the browser module does.
 
         Returns:
             Where it stands now and whether it was recovered: await it. None for a topic without history.

@@ -89,3 +89,33 @@ class Backlog:
         self._queue.clear()
         self._sent, self._bytes = [], 0
         return dropped
+
+
+class Returning:
+    """Messages of this node that are to come back from their logs, by channel and number."""
+
+    def __init__(self) -> None:
+        self._pending: dict[str, dict[int, Pending]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._pending)
+
+    def add(self, pending: Pending) -> None:
+        self._pending.setdefault(pending.log.channel, {})[pending.number] = pending
+
+    def of(self, channel: str) -> list[Pending]:
+        """Those of a log, in order."""
+        return list(self._pending.get(channel, {}).values())
+
+    def channels(self) -> list[str]:
+        return list(self._pending)
+
+    def take(self, channel: str, number: int) -> Pending | None:
+        """Wait no longer for one of them. None: nobody did."""
+        pending = self._pending.get(channel, {}).pop(number, None)
+        if not self._pending.get(channel, True):
+            del self._pending[channel]
+        return pending
+
+    def clear(self) -> None:
+        self._pending.clear()

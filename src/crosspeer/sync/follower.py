@@ -273,7 +273,7 @@ class Follower:
             ahead = self._answer_all(page.head)
             yield
         newer = [entry for entry in entries if entry.stamp.offset > log.position.offset]
-        if not ahead:
+        if not ahead and not self._asked:
             for entry in newer:
                 self._take(entry)
             return
@@ -284,7 +284,8 @@ class Follower:
             # Skipped what it had: the rest was its replay.
             missed = [entry for entry in newer if since is not None and entry.stamp.offset > since.offset]
             recovery.settle(Outcome(recovered=True, position=self._position(), replayed=len(missed)))
-        yield
+        if ahead:
+            yield
 
     def _answer_all(self, head: int = -1) -> dict[Peer, Asked]:
         """Answer those who wait, but for those who know more than we do yet. These are returned."""
@@ -355,11 +356,16 @@ class Follower:
         return kept, None if own is None else own.sender
 
     def _send_to_each(self, kept: Kept, sender: Any, offset: int, ahead: dict[Peer, Asked]) -> None:
-        """Deliver, but not to those who have had it elsewhere."""
+        """Deliver, but not to those who have had it elsewhere, or who still wait for what comes before it."""
         for peer in tuple(self._hub.peers.get(self.namespace, ())):
             asked = ahead.get(peer)
             has_it = asked is not None and asked.since is not None and offset <= asked.since.offset
-            if self.topic in peer.topics and not has_it and (sender is None or peer._session is not sender):
+            has_to_wait = peer in self._asked
+            if (
+                self.topic in peer.topics
+                and not (has_it or has_to_wait)
+                and (sender is None or peer._session is not sender)
+            ):
                 send_item(peer, kept)
 
     def _hold(self) -> None:
@@ -387,7 +393,7 @@ class Follower:
         self._hub.fan_out(self.topic, self._apart.append(item, self._now()), self.namespace, sender)
 
     def _pass_over(self) -> None:
-        """A message of our own was published before those here subscribed, and nobody knows whether the log had it by then.
+        """A message of our own was published before those here subscribed. Nobody knows whether the log had it by then.
 
         Who stands in the log may have had it or not: that is told. Whoever begins afresh does so behind it.
         """

@@ -1,7 +1,7 @@
 """Topics with history, on a backplane that keeps their logs: what this node appends to them, and reads of them.
 
-What is published goes to the log, and from there to all nodes, this one included. It waits here until the log has it, and
-is appended again after an outage, under the same number.
+What is published goes to the log, and from there to all nodes, this one included. It waits here until the log has it,
+and is appended again after an outage, under the same number.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ import asyncio
 import logging
 from collections import OrderedDict
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from crosspeer.core.history import MAX_LOGS, Position
 from crosspeer.core.outgoing import Outgoing
 from crosspeer.core.recovery import Outcome, Recovery
-from crosspeer.sync.backlog import Backlog, Pending
+from crosspeer.sync.backlog import Backlog, Pending, Returning
 from crosspeer.sync.follower import Entry, Follower, Own
 from crosspeer.sync.link import Link, heed_cancellation
-from crosspeer.sync.port import Append, Ask, LogName
+from crosspeer.sync.port import Append, LogName
+from crosspeer.sync.reading import ANSWER_WITHIN, Reading
 from crosspeer.wire.envelope import EnvelopeError, Publication, entry
 from crosspeer.wire.logged import Stamp, decode_numbered, encode_numbered, read_stamp
 
@@ -36,10 +36,7 @@ logger = logging.getLogger("crosspeer")
 PATIENCE: Final = 2.0
 """Seconds that our own peers wait for a log that does not answer. Then they get what is published here at once."""
 CHECK_EVERY: Final = 10.0
-"""Seconds between two looks at where the logs stand: a last message that was lost on its way is missed by nobody else."""
-ANSWER_WITHIN: Final = 5.0
-PAGES: Final = 256
-"""Logs that are read at once."""
+"""Seconds between two looks at where the logs stand: nobody else misses a last message that was lost on its way."""
 LOGGED: Final = 256
 """Bytes that a number, an envelope, a seal and a stamp add, generously."""
 NOWHERE: Final = Position("0" * 16, 0)
@@ -82,18 +79,18 @@ class Journal:
         """By their channels."""
         self._spaces: OrderedDict[tuple[str, str], None] = OrderedDict()
         """Topics and namespaces that have or had subscribers here: where a message for all namespaces goes."""
-        self._own: dict[str, dict[int, Pending]] = {}
-        """Our messages by channel and number, until they have come back or nobody here waits for that."""
+        self._own = Returning()
+        """Our messages, until they have come back or nobody here waits for that."""
         self._backlog = Backlog(self._lose)
-        self._to_read: dict[Follower, None] = {}
-        self._to_renew: dict[Follower, str] = {}
+        self._reading = Reading(logs, self)
         self._has_news = asyncio.Event()
-        self._has_questions = asyncio.Event()
         self._is_idle = asyncio.Event()
         self._is_idle.set()
         self._is_up = False
+        self._has_log = False
+        """Whether it is there, and not too slow, so that somebody may wait for it."""
         self._is_alone = True
-        """Nobody waits for the log: it is not there, or too slow."""
+        """Our own messages are delivered at once. From one turn later on: those who have waited go on first."""
         self._timer: asyncio.TimerHandle | None = None
         self.lost = 0
         """Messages that no log has, because none was there for too long."""
@@ -120,7 +117,7 @@ class Journal:
                 # It is on its way out.
                 return Recovery(Outcome(recovered=False, position=NOWHERE, replayed=0))
             follower = self.follow(peer.namespace, topic)
-        return follower.subscribed(peer, since, is_up=not self._is_alone)
+        return follower.subscribed(peer, since, is_up=self._has_log)
 
     # For the relay.
 
@@ -136,7 +133,7 @@ class Journal:
                 self._spaces.popitem(last=False)
             self._means.link().subscribe(name.channel)
             self.look_up(follower)
-            for pending in self._own.get(name.channel, {}).values() if self._is_alone else ():
+            for pending in self._own.of(name.channel) if self._is_alone else ():
                 _deliver_early(follower, pending)
         return follower
 
@@ -146,16 +143,12 @@ class Journal:
         if follower is None:
             return
         follower.cut_off()
-        self._to_read.pop(follower, None)
-        self._to_renew.pop(follower, None)
-        own = self._own.get(channel, {})
-        for number, pending in list(own.items()):
+        self._reading.forget(follower)
+        for pending in self._own.of(channel):
             # Who subscribes next has not seen it.
             pending.was_delivered = False
             if pending.is_stored:
-                del own[number]
-        if not own:
-            self._own.pop(channel, None)
+                self._own.take(channel, pending.number)
 
     def spread(self, data: bytes) -> None:
         """Another node has published to all namespaces: put it into the logs of those that we know.
@@ -193,7 +186,7 @@ class Journal:
         """The backplane can be reached, or not any more."""
         self._is_up = up
         if up:
-            self._is_alone = False
+            self._find_log()
         else:
             self._stop_waiting()
 
@@ -209,7 +202,7 @@ class Journal:
             self.look_up(follower)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_appending())
-            group.create_task(self._keep_reading(link))
+            group.create_task(self._reading.serve(link))
             group.create_task(self._keep_checking())
 
     async def flush(self, within: float) -> None:
@@ -226,8 +219,6 @@ class Journal:
         self.lost += self._backlog.drop()
         self._is_idle.set()
         self._own.clear()
-        self._to_read.clear()
-        self._to_renew.clear()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -235,21 +226,16 @@ class Journal:
     # For its followers.
 
     def look_up(self, follower: Follower) -> None:
-        self._to_read[follower] = None
-        self._has_questions.set()
+        self._reading.add(follower)
 
     def is_looking_up(self, follower: Follower) -> bool:
-        return follower in self._to_read
+        return follower in self._reading
 
     def renew(self, follower: Follower, epoch: str) -> None:
-        self._to_renew[follower] = epoch
-        self.look_up(follower)
+        self._reading.renew(follower, epoch)
 
     def claim(self, follower: Follower, number: int) -> Own | None:
-        own = self._own.get(follower.name.channel, {})
-        pending = own.pop(number, None)
-        if not own:
-            self._own.pop(follower.name.channel, None)
+        pending = self._own.take(follower.name.channel, number)
         return None if pending is None else Own(pending.sender, pending.was_delivered)
 
     def missed(self) -> None:
@@ -260,8 +246,26 @@ class Journal:
         return self._number
 
     def waiter(self) -> Recovery:
-        known = asyncio.Event()
-        return _Waited(known)
+        return _Waited(asyncio.Event())
+
+    # For its reading.
+
+    def follows(self, follower: Follower) -> bool:
+        return self._followers.get(follower.name.channel) is follower
+
+    def stored(self, follower: Follower) -> list[int]:
+        return [pending.number for pending in self._own.of(follower.name.channel) if pending.is_stored]
+
+    def settle(self, follower: Follower, stored: list[int]) -> None:
+        # Those that have not come with the page stand before what it is for.
+        for number in stored:
+            own = self.claim(follower, number)
+            if own is not None and own.was_delivered:
+                follower.given_up()
+
+    def unreadable(self, follower: Follower) -> None:
+        self._means.refused(f"the log of {follower.topic!r} cannot be read")
+        follower.cut_off()
 
     # Inside.
 
@@ -282,7 +286,7 @@ class Journal:
         writer = self._means.node.hex() + ("-all" if is_spread else "")
         pending = self._append(name, numbered, writer, self._number, item, sender)
         follower = self._followers.get(name.channel)
-        self._own.setdefault(name.channel, {})[self._number] = pending
+        self._own.add(pending)
         if follower is not None and self._is_alone:
             _deliver_early(follower, pending)
 
@@ -302,7 +306,9 @@ class Journal:
 
     def _lose(self, pending: Pending) -> None:
         self.lost += 1
-        self._own.get(pending.log.channel, {}).pop(pending.number, None)
+        if pending.item is None:
+            return
+        self._own.take(pending.log.channel, pending.number)
         follower = self._followers.get(pending.log.channel)
         if follower is not None and pending.was_delivered:
             follower.given_up()
@@ -312,28 +318,33 @@ class Journal:
         loop = asyncio.get_running_loop()
         patience = loop.time() - PATIENCE
         oldest = self._backlog.oldest
-        if oldest is not None and oldest.since <= patience and not self._is_alone:
+        if oldest is not None and oldest.since <= patience and self._has_log:
             self._stop_waiting()
             for follower in self._followers.values():
                 self.look_up(follower)
-        for channel, own in self._own.items():
-            follower = self._followers.get(channel)
-            if follower is not None and any(it.is_stored and it.since <= patience for it in islice(own.values(), 1)):
-                self.look_up(follower)
+        for channel in self._own.channels():
+            first = self._own.of(channel)[0]
+            if channel in self._followers and first.is_stored and first.since <= patience:
+                self.look_up(self._followers[channel])
         self._timer = loop.call_later(PATIENCE, self._grow_impatient) if self._own or oldest else None
 
     def _stop_waiting(self) -> None:
         """The log is not there, or too slow."""
-        for follower in self._followers.values():
+        self._has_log = False
+        for follower in list(self._followers.values()):
             follower.cut_off()
-        # Those who have waited for it go on first.
         asyncio.get_running_loop().call_soon(self._be_alone)
 
+    def _find_log(self) -> None:
+        self._has_log, self._is_alone = True, False
+
     def _be_alone(self) -> None:
+        if self._has_log:
+            return
         self._is_alone = True
-        for channel, own in self._own.items():
-            follower = self._followers.get(channel)
-            for pending in own.values():
+        for channel in self._own.channels():
+            for pending in self._own.of(channel):
+                follower = self._followers.get(channel)
                 if follower is not None and not pending.was_delivered:
                     _deliver_early(follower, pending)
 
@@ -347,70 +358,11 @@ class Journal:
                 async with asyncio.timeout(ANSWER_WITHIN):
                     await self._logs.append(new)
                 for pending in self._backlog.stored():
-                    if pending.log.channel not in self._followers:
-                        own = self._own.get(pending.log.channel, {})
-                        own.pop(pending.number, None)
-                        if not own:
-                            self._own.pop(pending.log.channel, None)
-            self._is_alone = False
+                    if pending.item is not None and pending.log.channel not in self._followers:
+                        self._own.take(pending.log.channel, pending.number)
+            self._find_log()
             if not self._has_news.is_set():
                 self._is_idle.set()
-
-    async def _keep_reading(self, link: Link) -> None:
-        while True:
-            heed_cancellation()
-            await self._has_questions.wait()
-            self._has_questions.clear()
-            while self._to_read:
-                followers = list(islice(self._to_read, PAGES))
-                async with asyncio.timeout(ANSWER_WITHIN):
-                    await self._read(link, followers)
-
-    async def _read(self, link: Link, followers: list[Follower]) -> None:
-        for follower in followers:
-            if (epoch := self._to_renew.pop(follower, None)) is not None:
-                logger.warning("the log of %r has lost messages that were delivered; it begins anew", follower.topic)
-                await self._logs.renew(follower.name, epoch)
-        # What is published from now on is received, so that nothing is between that and the page.
-        await link.subscribed([follower.name.channel for follower in followers])
-        for follower in followers:
-            self._to_read.pop(follower, None)
-        asked = [(follower, Ask(follower.name, follower.wanted()), follower.offset) for follower in followers]
-        stored = [self._stored(follower) for follower in followers]
-        pages = await self._logs.read([ask for _, ask, _ in asked])
-        for (follower, ask, offset), page, known in zip(asked, pages, stored, strict=True):
-            if self._followers.get(follower.name.channel) is not follower:
-                continue
-            if page is None:
-                self._means.refused(f"the log of {follower.topic!r} cannot be read")
-                follower.cut_off()
-            else:
-                await self._take_page(follower, page, ask.after, offset, known)
-
-    def _stored(self, follower: Follower) -> list[int]:
-        """Our messages that the log has: a page is to bring them, if they have not come."""
-        return [it.number for it in self._own.get(follower.name.channel, {}).values() if it.is_stored]
-
-    async def _take_page(
-        self, follower: Follower, page: Page, after: int | None, asked_at: int | None, stored: list[int]
-    ) -> None:
-        try:
-            for _ in follower.take_page(page, after, asked_at):
-                await asyncio.sleep(0)
-                if self._followers.get(follower.name.channel) is not follower:
-                    return
-            if follower not in self._to_renew:
-                self._settle(follower, stored)
-        except Exception as error:
-            # It is one topic's trouble, and not the connection's.
-            logger.error("a page of the log of %r was not delivered", follower.topic, exc_info=error)
-
-    def _settle(self, follower: Follower, stored: list[int]) -> None:
-        """These of our messages were in the log, and have not come with the page: they stand before what it is for."""
-        for number in stored:
-            own = self.claim(follower, number)
-            if own is not None and own.was_delivered:
-                follower.given_up()
 
     async def _keep_checking(self) -> None:
         while True:

@@ -96,13 +96,8 @@ class Exchange:
                     self._leave(channel, writer)
                 elif kind == CHECK:
                     writer.write(encode(CHECK, channel))
-                elif kind == APPEND:
-                    self._publish(channel, self._logs.append(decode_append(channel, data)))
-                elif kind == READ:
-                    question, ask = decode_ask(channel, data)
-                    writer.write(encode(PAGE, str(question), encode_page(self._logs.read(ask), MAX_PAGE)))
-                elif kind == RENEW:
-                    self._publish(channel, self._logs.renew(channel, data.decode()))
+                else:
+                    self._log(kind, channel, data, writer)
         except (ConnectionError, asyncio.IncompleteReadError, ValueError):
             # Also a worker that says what means nothing: it begins again.
             pass
@@ -111,6 +106,15 @@ class Exchange:
                 self._leave(channel, writer)
             self._writers.discard(writer)
             writer.transport.abort()
+
+    def _log(self, kind: int, channel: str, data: bytes, writer: asyncio.StreamWriter) -> None:
+        if kind == APPEND:
+            self._publish(channel, self._logs.append(decode_append(channel, data)))
+        elif kind == READ:
+            question, ask = decode_ask(channel, data)
+            writer.write(encode(PAGE, str(question), encode_page(self._logs.read(ask), MAX_PAGE)))
+        elif kind == RENEW:
+            self._publish(channel, self._logs.renew(channel, data.decode()))
 
     def _publish(self, channel: str, stamped: bytes | None) -> None:
         if stamped is not None:

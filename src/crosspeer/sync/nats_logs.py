@@ -1,8 +1,8 @@
 """The logs of topics in JetStream: a stream for each `History`, with a subject for each topic.
 
-The offset of a message is its number in the stream, so that a topic's offsets have holes. JetStream publishes what it has
-stored once more, with that number and the one of the subject's message before: nothing is missed unnoticed. The epoch is in
-the stream's description.
+The offset of a message is its number in the stream, so that a topic's offsets have holes. JetStream publishes what it
+has stored once more, with that number and the one of the subject's message before: nothing is missed unnoticed. The
+epoch is in the stream's description.
 """
 
 from __future__ import annotations

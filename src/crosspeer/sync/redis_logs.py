@@ -1,7 +1,7 @@
 """The logs of topics in Redis: for each a hash that says where it stands, and a stream of its messages.
 
-Scripts do what has to be done at once: give the offset, keep the message, publish it. All keys of a log, and its channel,
-are in the same slot of a cluster.
+Scripts do what has to be done at once: give the offset, keep the message, publish it. All keys of a log, and its
+channel, are in the same slot of a cluster.
 """
 
 from __future__ import annotations
@@ -32,8 +32,11 @@ typed(KEYS[1], 'hash')
 typed(KEYS[2], 'stream')
 local head = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'bytes')
 local epoch, offset, bytes = head[1], tonumber(head[2]), tonumber(head[3])
+local function text(number)
+  return string.format('%.0f', number)
+end
 local function save()
-  redis.call('HSET', KEYS[1], 'epoch', epoch, 'offset', string.format('%.0f', offset), 'bytes', string.format('%.0f', bytes))
+  redis.call('HSET', KEYS[1], 'epoch', epoch, 'offset', text(offset), 'bytes', text(bytes))
   redis.call('PEXPIRE', KEYS[1], KEEP_HEAD)
 end
 local function begin(fresh)
@@ -43,7 +46,7 @@ local function begin(fresh)
 end
 local function oldest(milliseconds)
   local now = redis.call('TIME')
-  return string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000) - milliseconds)
+  return text(now[1] * 1000 + math.floor(now[2] / 1000) - milliseconds)
 end
 local is_whole = epoch and string.match(epoch, '^[0-9a-f]+$') and #epoch == 16
 if not (is_whole and offset and bytes and offset >= 0 and offset < MAX_OFFSET) then begin(ARGV[1]) end
@@ -57,7 +60,7 @@ typed(KEYS[3], 'string')
 if tonumber(ARGV[2]) <= (tonumber(redis.call('GET', KEYS[3]) or '') or 0) then return 0 end
 redis.call('SET', KEYS[3], ARGV[2], 'PX', KEEP_NUMBERS)
 offset, bytes = offset + 1, bytes + #ARGV[6]
-local place = string.format('%.0f', offset)
+local place = text(offset)
 redis.call('XADD', KEYS[2], '*', 'o', place, 'd', ARGV[6])
 local last = oldest(tonumber(ARGV[4]))
 local count = redis.call('XLEN', KEYS[2])
@@ -71,7 +74,7 @@ while count > 0 do
 end
 redis.call('PEXPIRE', KEYS[2], ARGV[4])
 save()
-local stamp = 'xl' .. epoch .. ':' .. string.format('%.0f', offset - 1) .. ':' .. place .. '\\n'
+local stamp = 'xl' .. epoch .. ':' .. text(offset - 1) .. ':' .. place .. '\\n'
 redis.call(ARGV[7], ARGV[8], stamp .. ARGV[6])
 return 1
 """.replace("KEEP_NUMBERS", str(KEEP_NUMBERS * 1000))
@@ -85,9 +88,9 @@ redis.call('PEXPIRE', KEYS[1], KEEP_HEAD)
 local items, missed = {}, offset - tonumber(ARGV[2])
 if tonumber(ARGV[2]) >= 0 and missed > 0 then
   local most = math.min(missed, tonumber(ARGV[3]))
-  items = redis.call('XREVRANGE', KEYS[2], '+', oldest(tonumber(ARGV[4])), 'COUNT', string.format('%.0f', most))
+  items = redis.call('XREVRANGE', KEYS[2], '+', oldest(tonumber(ARGV[4])), 'COUNT', text(most))
 end
-return {epoch, string.format('%.0f', offset), items}
+return {epoch, text(offset), items}
 """.replace("KEEP_HEAD", str(KEEP_HEAD * 1000))
 )
 

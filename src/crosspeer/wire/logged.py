@@ -3,9 +3,9 @@
     stamped   = "xl" epoch(16 hex digits) ":" previous ":" offset LF numbered
     numbered  = "xn" version flags number(8) envelope
 
-The stamp is text because scripts on the backplane write it. `previous` is the offset of the message before, so that who
-gets both knows that there is nothing between. The number makes of a message that was sent twice one. Sealing goes around
-`numbered`: positions are the backplane's word.
+The stamp is text because scripts on the backplane write it. `previous` is the offset of the message before, so that
+who gets both knows that there is nothing between. The number makes one message of one that was sent twice. Sealing goes
+around `numbered`: positions are the backplane's word.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from fleet import until
 from process import Command, crosspeer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from backplanes import Broker
 
@@ -131,6 +131,21 @@ async def test_two_holders_of_one_id_become_one(redis: Broker, first: int) -> No
         assert [node.broker.metrics.conflicts for node in (before, after)] == [1, 1]
 
 
+async def test_a_conflict_is_settled_though_words_of_it_are_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay_module, "ANNOUNCE_EVERY", 0.1)
+    async with nodes("memory://contested") as (one, two):
+        await one.join("a", "one")
+        await known("a", two)
+        # As after a partition; and nobody hears of it at first.
+        undo = deafen(one), deafen(two)
+        fleet_of(two)._directory.drop(relay(one).node.bytes)
+        late = await two.join("a", "two")
+        for step in undo:
+            step()
+        assert await refused(late) == (ID_TAKEN, 4504)
+        assert list(one.broker.clients) == ["a"]
+
+
 async def test_lost_words_are_noticed_and_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relay_module, "ANNOUNCE_EVERY", 0.1)
     async with nodes("memory://losing") as (one, two):
@@ -153,9 +168,9 @@ async def test_a_node_that_says_nothing_more_is_forgotten(monkeypatch: pytest.Mo
         await one.join("bob", "other")
 
 
-def deafen(node: Clients) -> None:
-    """Let nothing that comes from the others reach a node."""
-    replace_receive(node, lambda receive, channel, data: None)
+def deafen(node: Clients) -> Callable[[], None]:
+    """Let nothing that comes from the others reach a node, until the result is called."""
+    return replace_receive(node, lambda receive, channel, data: None)
 
 
 def lose_every(number: int, node: Clients) -> None:
@@ -170,10 +185,15 @@ def lose_every(number: int, node: Clients) -> None:
     replace_receive(node, lossy)
 
 
-def replace_receive(node: Clients, by: Any) -> None:
+def replace_receive(node: Clients, by: Any) -> Callable[[], None]:
     backend: Any = relay(node)._backend
     receive = backend._receive
     backend._receive = lambda channel, data: by(receive, channel, data)
+
+    def undo() -> None:
+        backend._receive = receive
+
+    return undo
 
 
 # Real processes.

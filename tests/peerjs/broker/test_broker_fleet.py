@@ -87,31 +87,6 @@ async def test_who_comes_a_moment_later_on_another_node_gets_what_waits(backplan
         await until(lambda: one.broker.metrics.waiting_bytes == 0)
 
 
-async def test_who_never_comes_expires_once(backplane: Broker) -> None:
-    async with nodes(backplane, **SOON) as (one, two):
-        alice, bob = await one.join("alice"), await two.join("bob")
-        await known("bob", one)
-        for kind in ("OFFER", "CANDIDATE", "CANDIDATE"):
-            await alice.send(signal(kind, "ghost"))
-        assert await alice.receive_json() == {"type": "EXPIRE", "src": "ghost", "dst": "alice"}
-        await alice.send(signal("CANDIDATE", "ghost"))
-        await relays(bob, "bob", alice, "alice")
-        assert one.broker.metrics.expired == 1
-
-
-async def test_the_whole_fleet_is_listed(backplane: Broker) -> None:
-    made = iter(["bob", "free"])
-    async with nodes(backplane, allow_discovery=True, generate_client_id=lambda: next(made)) as (one, two):
-        for node, id in ((two, "zoe"), (one, "alice"), (two, "bob")):
-            await node.join(id)
-            await known(id, two if node is one else one)
-        for node in (one, two):
-            async with httpx.AsyncClient(transport=httpx.ASGITransport(node.broker.http), base_url="http://x") as http:
-                assert (await http.get("/peerjs/peers")).json() == ["zoe", "alice", "bob"]
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(one.broker.http), base_url="http://x") as http:
-            assert (await http.get("/peerjs/id")).text == "free", "and not one of another node"
-
-
 async def test_one_id_is_asked_for_everywhere_at_once(backplane: Broker) -> None:
     """Fifty rounds: each client with a token of its own, all in the same moment."""
     async with nodes(backplane, 3) as fleet:
@@ -140,6 +115,31 @@ async def test_one_client_comes_everywhere_at_once(backplane: Broker) -> None:
 
 
 # The rest is the same whatever carries it.
+
+
+async def test_who_never_comes_expires_once() -> None:
+    async with nodes("memory://ghosts", **SOON) as (one, two):
+        alice, bob = await one.join("alice"), await two.join("bob")
+        await known("bob", one)
+        for kind in ("OFFER", "CANDIDATE", "CANDIDATE"):
+            await alice.send(signal(kind, "ghost"))
+        assert await alice.receive_json() == {"type": "EXPIRE", "src": "ghost", "dst": "alice"}
+        await alice.send(signal("CANDIDATE", "ghost"))
+        await relays(bob, "bob", alice, "alice")
+        assert one.broker.metrics.expired == 1
+
+
+async def test_the_whole_fleet_is_listed() -> None:
+    made = iter(["bob", "free"])
+    async with nodes("memory://listed", allow_discovery=True, generate_client_id=lambda: next(made)) as (one, two):
+        for node, id in ((two, "zoe"), (one, "alice"), (two, "bob")):
+            await node.join(id)
+            await known(id, two if node is one else one)
+        for node in (one, two):
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(node.broker.http), base_url="http://x") as http:
+                assert (await http.get("/peerjs/peers")).json() == ["zoe", "alice", "bob"]
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(one.broker.http), base_url="http://x") as http:
+            assert (await http.get("/peerjs/id")).text == "free", "and not one of another node"
 
 
 async def test_a_take_over_keeps_what_is_sent_to_the_client() -> None:

@@ -116,7 +116,8 @@ def test_what_others_make_it_remember_is_bounded(monkeypatch: pytest.MonkeyPatch
 def test_stamps_only_grow_whatever_the_clock_does() -> None:
     times = iter([10.0, 5.0, 5.0, 20.0])
     log = Log(lambda: next(times))
-    assert [log.stamp(), log.stamp(), log.stamp(after=99_999), log.stamp()] == [10_000, 10_001, 100_000, 100_001]
+    ten, twenty = 10_000_000, 20_000_000
+    assert [log.stamp(), log.stamp(), log.stamp(after=twenty), log.stamp()] == [ten, ten + 1, twenty + 1, twenty + 2]
 
 
 def test_flights_end_once_and_only_where_they_went() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -406,6 +407,17 @@ class TestStrangers:
         assert reason in str(error)
         assert heard.of("call") == []
         assert (alice.open, alice.connections) == (True, {})
+
+    async def test_what_calls_need_is_not_installed(
+        self, scripted: ScriptedBroker, scripted_peers: Peers, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        alice = await scripted_peers.open("alice")
+        heard = Heard(alice, "error")
+        monkeypatch.delitem(sys.modules, "crosspeer.peerjs.media")
+        monkeypatch.setitem(sys.modules, "numpy", None)
+        await self.offer(scripted, "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\n")
+        text = str(await heard.wait_for("error"))
+        assert text == "mallory: a call cannot be taken: numpy is not installed: pip install 'crosspeer[media]'"
 
     @pytest.mark.parametrize("engine", ["wrtc", "aiortc"])
     async def test_it_rings_and_cannot_be_answered(

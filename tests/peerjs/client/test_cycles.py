@@ -49,7 +49,7 @@ async def test_some_connections_leave_nothing(engine: str) -> None:
 @pytest.mark.timeout(300)
 async def test_five_hundred_connections_leave_nothing(engine: str) -> None:
     # The allocator takes its time to find out how much such connections need: some hundreds of them.
-    before, after = await held_after(engine, 250, 500)
+    before, after = await held_after(engine, 500, 500)
     for name in ("descriptors", "threads", "tasks"):
         assert after[name] <= before[name], f"{name}: {before} {after}"
     assert after["objects"] - before["objects"] < 500, f"{before} {after}"

@@ -70,6 +70,17 @@ async def test_a_reader_and_two_recordings_at_once(tmp_path: Path) -> None:
             assert len(list(file.decode(video=0))) == 9
 
 
+async def test_stopping_writes_what_has_come(tmp_path: Path) -> None:
+    stream = MediaStream.from_frames(itertools.repeat(np.zeros((16, 16, 3), np.uint8)), fps=500)
+    recording = stream.record(tmp_path / "call.mkv")
+    await take(stream.video(), 8)
+    async with asyncio.timeout(DEADLINE):
+        await recording.stop()
+    stream.stop()
+    with av.open(str(tmp_path / "call.mkv")) as file:
+        assert len(list(file.decode(video=0))) >= 8
+
+
 async def test_a_file_has_one_track_of_each_kind(tmp_path: Path) -> None:
     stream = MediaStream.combine(MediaStream.test_pattern(160, 120, 50), MediaStream.test_pattern(32, 32, 50))
     async with stream.record(tmp_path / "call.mp4"):

@@ -134,7 +134,8 @@ class Carrier:
         state, message, dst, now = self._state, flight.message, flight.dst, self._state.clock.time()
         place, client = self.place(dst), state.registry.get(dst)
         if client is not None:
-            self._deliver(client, message.type, message.src, message.text)
+            if self._deliver(client, message.type, message.src, message.text) == "lost":
+                self._tell_of_loss(message.src, dst)
         elif place is not None and place != (flight.node, flight.entry):
             self.send(place, message.src, message.type, dst, message.text, now)
         elif not state.park(message.src, dst, message.type, message.text, now):
@@ -142,9 +143,14 @@ class Carrier:
 
     def _lost(self, node: bytes, number: int) -> None:
         flight = self.flights.end(node, number)
-        sender = None if flight is None else self._state.registry.get(flight.message.src)
-        if flight is not None and sender is not None:
-            sender.send(leave_text(flight.dst, sender.id))
+        if flight is not None:
+            self._tell_of_loss(flight.message.src, flight.dst)
+
+    def _tell_of_loss(self, src: str, dst: str) -> None:
+        """A message came to a connection that was about to end."""
+        sender = self._state.registry.get(src)
+        if sender is not None:
+            sender.send(leave_text(dst, src))
 
     def _expired(self, node: bytes, absent: str, src: str) -> None:
         self._state.expire_here(absent, src, self._state.clock.time())

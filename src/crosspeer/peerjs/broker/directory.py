@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, KeysView
 
 MAX_NODES: Final = 1_000
 MAX_IDS: Final = 1_000_000
@@ -20,7 +20,7 @@ class Entry(NamedTuple):
     """A registration."""
 
     stamp: int
-    """Milliseconds since 1970 by the clock of its node, later than all before on that node. It decides between two."""
+    """Microseconds since 1970 by the clock of its node, later than all before on that node. It decides between two."""
     digest: str
     """Of the id's token: the same for the same client."""
 
@@ -103,6 +103,11 @@ class Directory:
         """Whether something of a node's log is missing here."""
         shelf = self._shelves.get(node)
         return shelf is None or shelf.is_behind
+
+    def shared(self, node: bytes, ids: KeysView[str]) -> set[str]:
+        """Those of some ids that a node has too."""
+        shelf = self._shelves.get(node)
+        return set() if shelf is None else ids & shelf.entries.keys()
 
     def has_to_ask(self, node: bytes, latest: int) -> bool:
         """A node's log goes that far. True: we have missed something, and it has not been asked for it yet."""

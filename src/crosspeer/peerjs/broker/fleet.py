@@ -116,6 +116,9 @@ class Fleet:
         self._catch_up(node, number)
         if not self._directory.is_behind(node):
             self.carrier.heard(node)
+            for id in self._directory.shared(node, self._log.entries.keys()):
+                # What we have said about it may be lost, like everything.
+                self._contest(node, id)
 
     def _ask(self, node: bytes) -> None:
         rows = [[id, *entry] for id, entry in self._log.entries.items()]
@@ -146,12 +149,14 @@ class Fleet:
 
     def _arrived(self, node: bytes, id: str) -> None:
         self.claims.arrived(id)
-        mine = self._log.entries.get(id)
-        if mine is not None:
-            # Perhaps it has left there already: it says so itself if it has not.
-            self._voice.say("mine", id, *mine, to=node)
+        if id in self._log.entries:
+            self._contest(node, id)
         else:
             self.carrier.hand_over(id)
+
+    def _contest(self, node: bytes, id: str) -> None:
+        """Tell a node that we have an id of its own. It has to answer: perhaps it has it no more."""
+        self._voice.say("mine", id, *self._log.entries[id], to=node)
 
     def _mine(self, node: bytes, id: str, stamp: int, digest: str) -> None:
         """Two nodes have one id, after they could not reach each other: one of them has to give it up."""
@@ -159,7 +164,7 @@ class Fleet:
         if mine is None or client is None:
             return
         if not wins(theirs, node, mine, self._node):
-            self._voice.say("mine", id, *mine, to=node)
+            self._contest(node, id)
             return
         self._state.metrics.conflicts += 1
         if mine.digest == theirs.digest:

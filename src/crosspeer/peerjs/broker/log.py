@@ -26,7 +26,7 @@ class Log:
 
     def stamp(self, after: int = 0) -> int:
         """A moment later than all that this gave before, and than `after`, whatever the clocks say."""
-        self._last_stamp = max(int(self._wall() * 1000), self._last_stamp + 1, after + 1)
+        self._last_stamp = max(int(self._wall() * 1_000_000), self._last_stamp + 1, after + 1)
         return self._last_stamp
 
     def join(self, id: str, entry: Entry) -> None:

@@ -71,6 +71,7 @@ class MediaConnection(BaseConnection):
         self._channel: Channel | None = None
         self._has_agreed = asyncio.Event()
         """There is a remote stream, or there will be none."""
+        self._is_linked = False
         if offer is None:
             self._send()
             self._adopt(self._negotiator.link.open_channel(LABEL, ordered=False))
@@ -170,22 +171,27 @@ class MediaConnection(BaseConnection):
         self._received.append(Track(track.kind, track.frames()))
 
     def _agreed(self) -> None:
-        if not self.open:
-            # It rings no longer.
-            self._deadline.cancel()
-            self._allow(self._provider.options.timeout)
+        # It rings no longer.
+        self._deadline.cancel()
+        self._allow(self._provider.options.timeout)
         if self._received:
             from crosspeer.peerjs.media.stream import MediaStream
 
             self.remote_stream = MediaStream(self._received)
-            self._has_agreed.set()
-            self._emit("stream", self.remote_stream)
         self._has_agreed.set()
+        if self.remote_stream is not None:
+            self._emit("stream", self.remote_stream)
+        self._open_if_ready()
 
     def _linked(self) -> None:
-        self._opened()
+        self._is_linked = True
+        self._open_if_ready()
 
     # Inside.
+
+    def _open_if_ready(self) -> None:
+        if self._is_linked and self._has_agreed.is_set() and not self._is_ended:
+            self._opened()
 
     def _send(self, places: list[str] | None = None) -> None:
         for track in self.local_stream.tracks if self.local_stream is not None else ():

@@ -6,10 +6,7 @@ from __future__ import annotations
 
 import logging
 import struct
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from aiortc import RTCSctpTransport
+from typing import Any, Final
 
 logger = logging.getLogger("crosspeer.peerjs")
 
@@ -29,13 +26,17 @@ _LOOK_EVERY: Final = 256
 
 
 class SctpGuard:
-    """Stands before an SCTP transport. An association that is no good any more is ended, and so are its channels."""
+    """Stands before an SCTP transport. An association that is no good any more is ended, and so are its channels.
 
-    def __init__(self, transport: RTCSctpTransport) -> None:
+    Args:
+        transport: aiortc's `RTCSctpTransport`.
+    """
+
+    def __init__(self, transport: Any) -> None:
         self._transport = transport
         self._take = transport._handle_data
         self._packets = 0
-        transport._handle_data = self.take  # type: ignore[method-assign]
+        transport._handle_data = self.take
 
     async def take(self, packet: bytes) -> None:
         """Handle a packet that has come out of DTLS."""
@@ -101,4 +102,5 @@ def _ascends(body: bytes) -> bool:
         # None, or so many that it fails to read them.
         return True
     limits = struct.unpack_from(f"!{2 * count}H", body, 12)
-    return sum(last - first + 1 for first, last in zip(limits[::2], limits[1::2], strict=True)) <= MAX_GAPS
+    covered: int = sum(last - first + 1 for first, last in zip(limits[::2], limits[1::2], strict=True))
+    return covered <= MAX_GAPS

@@ -41,8 +41,8 @@ class EventChannel:
 
     Args:
         has_backpressure: the server waits for a slow reader.
-        positions: where the client says it stands in topics with history. Its events bring that up to date, for the time
-            when it comes back as a new peer.
+        positions: where the client says it stands in topics with history. Its events bring that up to date, for when
+            it comes back as a new peer.
         ended: called when nothing more can come of this channel.
     """
 
@@ -90,7 +90,8 @@ class EventChannel:
             self._standing = self._written()
         if not self._keeps:
             await self._ready.wait()
-            await self._write(item.event)
+            standing = f"id: {self._standing}\n" if self._standing else ""
+            await self._write(standing.encode() + item.event)
             return
         event = (item.event, self._standing)
         number = self._window.add(event, len(item.event))
@@ -183,9 +184,10 @@ class EventChannel:
 
     def _greeting(self, resumed: bool) -> bytes:
         options = self._options
+        id = (position(self.key, 0) if self._keeps else "") + self._standing
         return encode_start(
             self.token,
-            position(self.key, 0) + self._standing if self._keeps and not resumed else None,
+            None if resumed else id or None,
             resumed=resumed,
             resume=options.resume,
             keep_alive=options.keep_alive,

@@ -517,9 +517,9 @@ class AdapterContract:
 
         async with harness.serve(Hub(Forgiving())) as connect, connect("/") as client:
             await client.send("{")
-            assert await client.receive() == "error: JSONDecodeError"
+            assert await client.receive() == "error: InvalidMessage"
             await client.send("[" * 100_000)
-            assert str(await client.receive()).startswith("error: ")
+            assert await client.receive() == "error: InvalidMessage"
             await client.send('{"a":1}')
             assert await client.receive() == '{"a":1}'
 

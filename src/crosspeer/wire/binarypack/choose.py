@@ -55,5 +55,6 @@ except ImportError:
     pass
 else:
     # One that was built before them has neither.
-    if hasattr(crosspeer_engine, "pack"):
-        pack, unpack = before_reference(crosspeer_engine.pack, crosspeer_engine.unpack)
+    _write, _read = getattr(crosspeer_engine, "pack", None), getattr(crosspeer_engine, "unpack", None)
+    if _write is not None and _read is not None:
+        pack, unpack = before_reference(_write, _read)
