@@ -9,8 +9,6 @@ Texts of the server are `topic publisher session number`, as they were published
 
 from __future__ import annotations
 
-from inspect import isawaitable
-
 from crosspeer import History, Hooks, Hub, Message, Peer
 
 
@@ -19,8 +17,8 @@ class Room(Hooks):
         query = peer.request.query_params
         for topic, since in zip(query.getlist("topic"), query.getlist("since"), strict=True):
             recovery = peer.subscribe(topic, since=since or None)
-            if isawaitable(recovery):
-                recovery = await recovery
+            if recovery is not None:
+                await recovery
             position = None if recovery is None else str(recovery.position)
             peer.send(["came", topic, recovery is not None and recovery.recovered, position])
 

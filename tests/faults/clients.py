@@ -294,6 +294,8 @@ class Crowd:
     async def _publish(self) -> None:
         """Evenly, one publisher after the other."""
         publishers = self._clients[: self.crew.publishers]
+        if not publishers:
+            return
         pause = 1 / (self.crew.rate * len(publishers))
         due = self.loop.time()
         while True:

@@ -150,8 +150,8 @@ class Load:
                 assert await listener.opened
                 self.listeners[-1].append(listener)
 
-    async def talk(self) -> None:
-        """Say something in each room in turn, as much as makes the server so busy."""
+    async def talk(self, warm: float) -> None:
+        """Say something in each room in turn, as much as makes the server so busy; from `warm` on no more than then."""
         loop, room = asyncio.get_running_loop(), 0
         looked, cpu, due = loop.time(), self._watched.cpu(), loop.time()
         message = frame(FIN | TEXT, b"x" * 100, key=bytes(4))
@@ -168,8 +168,9 @@ class Load:
                 if self.missing() > self._rate * LISTENERS * BEHIND:
                     # Whoever it is, the server or this process: no faster than what is said is heard.
                     self._most = max(self._rate * 0.7, LEAST_RATE)
-                self._rate *= min(2.0, max(0.5, SHARE / max(self.share, 0.01))) ** 0.5
-                self._rate = min(self._rate, self._most)
+                faster = min(2.0, max(0.5, SHARE / max(self.share, 0.01))) ** 0.5
+                # Higher at the beginning only: more load takes more memory, which is no growth.
+                self._rate = min(self._rate * (faster if now < warm else min(1.0, faster)), self._most)
                 looked, cpu = now, spent
 
     async def churn(self) -> None:
@@ -238,9 +239,12 @@ async def soak(engine: str, seconds: float) -> list[Sample]:
             load = Load(server.url, watched)
             try:
                 await load.start()
-                work = [asyncio.create_task(load.talk()), asyncio.create_task(load.churn())]
                 loop = asyncio.get_running_loop()
                 begin, shares = loop.time(), []
+                work = [
+                    asyncio.create_task(load.talk(begin + seconds * WARM_UP * 0.8)),
+                    asyncio.create_task(load.churn()),
+                ]
                 try:
                     while (now := loop.time() - begin) < seconds:
                         samples.append(await look(load, watched, now))

@@ -260,3 +260,21 @@ async def test_what_a_peer_has_missed_can_be_asked_for_at_once_where_it_is_known
         recovery: Any = peer.subscribe("chat/1", since=start)
         assert (recovery.recovered, recovery.replayed) == (True, 1)
         assert await recovery is recovery
+
+
+def test_a_hub_with_history_lives_on_in_another_loop() -> None:
+    """A hub of a module is older than its loop, and tests run it in many."""
+    hub = Hub(Room(), history=KEPT, sync="memory://again-and-again")
+
+    async def once() -> None:
+        assert hub.sync is not None
+        await hub.sync.start()
+        async with connect(hub, "/") as client, connect(hub, "/") as other:
+            await welcome(client)
+            await welcome(other)
+            await other.send("here")
+            assert [data for data, _ in await told(client, 1)] == ["here"]
+        await hub.close()
+
+    for _ in range(3):
+        asyncio.run(once())

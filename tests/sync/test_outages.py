@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -121,6 +121,22 @@ async def test_the_outage_of_another_node_is_told_before_its_next_message() -> N
             assert await client.receive() == "after the gap"
             assert told == ["gap"]
         await far.close()
+
+
+async def test_a_nats_client_that_throws_messages_away_is_connected_anew() -> None:
+    """It does so when its queue is full, and only tells its error callback."""
+    from nats.errors import SlowConsumerError
+
+    told: list[str] = []
+    async with BROKERS["nats"]() as broker, nodes(broker, 1) as (hub,), connect(hub, "/?topic=chat") as client:
+        hub._outage = told.append
+        await settled(hub)
+        backend: Any = relay_of(hub)._backend
+        (subscription, *_) = backend._subscriptions.values()
+        await backend._client._error_cb(SlowConsumerError(subject="chat", reply="", sid=1, sub=subscription))
+        await until(lambda: told == ["lost", "back"])
+        hub.publish("chat", "here")
+        assert await client.receive() == "here"
 
 
 async def test_a_callback_that_fails_breaks_nothing(caplog: pytest.LogCaptureFixture) -> None:

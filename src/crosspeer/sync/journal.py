@@ -197,6 +197,8 @@ class Journal:
     async def serve(self, link: Link) -> None:
         """Append and read for as long as the connection stands."""
         self._backlog.resend()
+        # A hub may live in one loop after the other, and events do not.
+        self._has_news = asyncio.Event()
         self._has_news.set()
         for follower in self._followers.values():
             self.look_up(follower)
@@ -217,6 +219,7 @@ class Journal:
         """Give up what no log has."""
         self.changed(False)
         self.lost += self._backlog.drop()
+        self._is_idle = asyncio.Event()
         self._is_idle.set()
         self._own.clear()
         if self._timer is not None:

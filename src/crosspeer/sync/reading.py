@@ -74,6 +74,8 @@ class Reading:
 
     async def serve(self, link: Link) -> None:
         """Read for as long as the connection stands."""
+        self._has_questions = asyncio.Event()
+        self._has_questions.set()
         while True:
             heed_cancellation()
             await self._has_questions.wait()
