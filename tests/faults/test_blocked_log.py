@@ -30,6 +30,8 @@ class Loud(Hooks):
 """
 LINES: Final = 2000
 """Of 200 bytes: more than any pipe holds."""
+ROUNDS: Final = 6
+"""Together more than waits to be written."""
 
 
 @asynccontextmanager
@@ -53,7 +55,7 @@ async def logging_to(stream: int, folder: Path) -> AsyncIterator[tuple[asyncio.s
 
 async def be_loud(url: str) -> None:
     async with sockets.connect(url, timeout=TIMEOUT) as client:
-        for _ in range(10):
+        for _ in range(ROUNDS):
             await client.send(str(LINES))
             assert await client.receive() == "logged"
 

@@ -121,6 +121,8 @@ class Follower:
         self._left_at = 0
         """Where the copy stood when we went apart."""
         self._asked: dict[Peer, Asked] = {}
+        self._ahead: dict[Peer, Asked] = {}
+        """Of these those who know more than we do yet: what they have had elsewhere they do not get again."""
         self._held: deque[Entry] = deque()
         self._is_holding = True
         self._is_puzzled = False
@@ -268,18 +270,18 @@ class Follower:
             older = [(entry.stamp.offset, entry.item) for entry in entries if entry.item is not None]
             log.prepend(older, page.floor, self._now())
             log.bottom = max(log.bottom, bottom)
-        ahead: dict[Peer, Asked] = {}
         if self._asked:
-            ahead = self._answer_all(page.head)
+            self._answer_all(page.head)
             yield
         newer = [entry for entry in entries if entry.stamp.offset > log.position.offset]
-        if not ahead and not self._asked:
+        if not self._ahead and not self._asked:
             for entry in newer:
                 self._take(entry)
             return
         for entry in newer:
             if (fresh := self._keep(entry)) is not None:
-                self._send_to_each(*fresh, entry.stamp.offset, ahead)
+                self._send_to_each(*fresh, entry.stamp.offset)
+        ahead, self._ahead = self._ahead, {}
         for since, recovery in ahead.values():
             # Skipped what it had: the rest was its replay.
             missed = [entry for entry in newer if since is not None and entry.stamp.offset > since.offset]
@@ -287,21 +289,19 @@ class Follower:
         if ahead:
             yield
 
-    def _answer_all(self, head: int = -1) -> dict[Peer, Asked]:
-        """Answer those who wait, but for those who know more than we do yet. These are returned."""
+    def _answer_all(self, head: int = -1) -> None:
+        """Answer those who wait, but for those who know more than we do yet."""
         asked, self._asked = self._asked, {}
-        ahead: dict[Peer, Asked] = {}
         for peer, (since, recovery) in asked.items():
             if self.topic not in peer.topics:
                 self._refuse(Asked(since, recovery))
             elif since is not None and self._is_ahead(since, head):
-                ahead[peer] = Asked(since, recovery)
+                self._ahead[peer] = Asked(since, recovery)
             elif self._is_unknown(since) and self._owner.is_looking_up(self):
                 # It came after the question.
                 self._asked[peer] = Asked(since, recovery)
             else:
                 recovery.settle(self._answer(peer, since))
-        return ahead
 
     def _is_ahead(self, since: Position, head: int) -> bool:
         log = self._log
@@ -355,10 +355,10 @@ class Follower:
             kept = self._apart.append(entry.item, self._now())
         return kept, None if own is None else own.sender
 
-    def _send_to_each(self, kept: Kept, sender: Any, offset: int, ahead: dict[Peer, Asked]) -> None:
+    def _send_to_each(self, kept: Kept, sender: Any, offset: int) -> None:
         """Deliver, but not to those who have had it elsewhere, or who still wait for what comes before it."""
         for peer in tuple(self._hub.peers.get(self.namespace, ())):
-            asked = ahead.get(peer)
+            asked = self._ahead.get(peer)
             has_it = asked is not None and asked.since is not None and offset <= asked.since.offset
             has_to_wait = peer in self._asked
             if (
@@ -376,7 +376,7 @@ class Follower:
         """The log cannot be reached: nobody waits for it, and it has to be read when it can."""
         self._is_holding = True
         self._held.clear()
-        asked, self._asked = self._asked, {}
+        asked, self._asked, self._ahead = self._ahead | self._asked, {}, {}
         for peer, (since, recovery) in asked.items():
             recovery.settle(self._answer(peer, since))
 
