@@ -82,7 +82,9 @@ def _measure(found: Found, turn: str) -> None:
             found.capacity = sample.messages / sample.seconds
         loads = [(title, found.capacity * share) for share, title in SHARES] + [(_same(), SAME_RATE)]
         for title, rate in loads:
-            print(f"{turn}: {found.server.title}, {title}, {rate:,.0f} a second ...", file=sys.stderr, end=" ", flush=True)
+            print(
+                f"{turn}: {found.server.title}, {title}, {rate:,.0f} a second ...", file=sys.stderr, end=" ", flush=True
+            )
             workload = Workload("latency", "latency", ("latency", "--rate", str(round(rate))), 30, "latency")
             sample = measure(found.server, workload, PLAN)
             found.runs.setdefault(title, []).append(sample)
@@ -100,15 +102,16 @@ def _page(found: list[Found], facts: list[tuple[str, str]], runs: int) -> str:
     listed = "\n".join(f"- {name}: {value}" for name, value in facts)
     sections = "\n\n".join(f"## Latency {title}\n\n{_table(found, title)}" for _, title in [*SHARES, (0, _same())])
     failures = "".join(f"\n- {each.server.title}: {each.failure}" for each in found if each.failure)
+    rounds = f"{runs} {'run' if runs == 1 else 'runs'}"
     return f"""# Latency under load
 
-Written by `bench/latency.py`; what the figures mean is in [README.md](README.md). Medians of {runs} {"run" if runs == 1 else "runs"}.
+Written by `bench/latency.py`; what the figures mean is in [README.md](README.md). Medians of {rounds}.
 
 {listed}
 
-How long a text of 16 characters takes to come back while 64 clients send as many as the table says, evenly spread over time. A text
-is sent when it is due, whether or not earlier ones have come back, and its time runs from when it was due. Capacity is what the server
-echoes with one core when each of 64 clients has one text in flight.
+How long a text of 16 characters takes to come back while 64 clients send as many as the table says, evenly spread
+over time. A text is sent when it is due, whether or not earlier ones have come back, and its time runs from when it was
+due. Capacity is what the server echoes with one core when each of 64 clients has one text in flight.
 
 ![Latency at 80 % of capacity](plots/latency.svg)
 
@@ -131,7 +134,10 @@ def _table(found: list[Found], load: str) -> str:
 def _drawing(found: list[Found]) -> dict[str, object]:
     load = SHARES[-1][1]
     lines = [
-        {"label": each.server.title, "points": [(at, seconds) for (_, at), seconds in zip(SHOWN, latency, strict=False)]}
+        {
+            "label": each.server.title,
+            "points": [(at, seconds) for (_, at), seconds in zip(SHOWN, latency, strict=False)],
+        }
         for each in found
         if (latency := each.latency(load))
     ]

@@ -1,4 +1,4 @@
-"""The nginx configurations that the pages show, run as they stand by a real nginx, with its TLS in front of real nodes."""
+"""The nginx configurations that the pages show, run by a real nginx, with its TLS in front of real nodes."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ async def nginx(folder: Path, configuration: str, port: int) -> AsyncIterator[ss
         pytest.skip("nginx is not installed here: apt-get install nginx-light")
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
     command += ["-days", "1", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    subprocess.run([*command, "-keyout", folder / "key.pem", "-out", folder / "cert.pem"], check=True, capture_output=True)
+    subprocess.run(
+        [*command, "-keyout", folder / "key.pem", "-out", folder / "cert.pem"], check=True, capture_output=True
+    )
     path = folder / "nginx.conf"
     path.write_text(ABOUT.format(folder=folder, shown=configuration))
     if os.geteuid() == 0:
@@ -119,4 +121,3 @@ async def test_the_broker_behind_nginx_knows_each_address(tmp_path: Path) -> Non
         url = f"wss://localhost:{port}/myapp/peerjs?key=peerjs&id={id}&token=secret"
         async with websockets.connect(url, ssl=trust, origin=f"https://localhost:{port}", proxy=None) as client:
             assert json.loads(await client.recv()) == {"type": "OPEN"}
-

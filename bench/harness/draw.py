@@ -1,4 +1,4 @@
-"""Draw what comes as JSON on the standard input; a process of its own, for only the bench's environment has matplotlib."""
+"""Draw what comes as JSON on the standard input. A process of its own: only the bench's environment has matplotlib."""
 
 from __future__ import annotations
 

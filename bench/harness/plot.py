@@ -34,7 +34,13 @@ def drawing(results: Results, plot: Plot) -> dict[str, object]:
         found = [(number, figure) for number, figure in points if figure is not None]
         if found:
             lines.append({"label": server.title, "points": found})
-    return {"path": str(PLOTS / f"{plot.name}.svg"), "title": plot.title, "x": plot.axis, "y": "CPU time", "lines": lines}
+    return {
+        "path": str(PLOTS / f"{plot.name}.svg"),
+        "title": plot.title,
+        "x": plot.axis,
+        "y": "CPU time",
+        "lines": lines,
+    }
 
 
 def run(drawings: Sequence[dict[str, object]]) -> None:

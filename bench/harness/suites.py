@@ -73,12 +73,31 @@ SUITES = {
         [server for server in SERVERS_UNDER_TEST if server.name in _SCALED],
         (*PEERS, *TOPICS, *SIZES),
         ((BUN, "Times crossws on Bun"),),
-        "CPU time of the server for each message. Lines that stay level say that what a message costs does not depend on how many "
-        "others there are.",
+        "CPU time of the server for each message. Lines that stay level say that what a message costs does not depend "
+        "on how many others there are.",
         (
-            Plot("peers", "A message to many peers", "subscribers", _by_their_number(PEERS), "One client publishes 16 texts at once; each reaches that many. The figure is for each delivery."),
-            Plot("topics", "Many topics", "topics", _by_their_number(TOPICS), "Each text goes to another topic, which has one subscriber; up to a thousand clients share the topics among them. The figure is for each text, taken in and delivered. Servers without topics are left out."),
-            Plot("sizes", "Large messages", "bytes of a message", _by_their_number(SIZES), "Eight clients get back what they send, each one at a time. The figure is for each echo."),
+            Plot(
+                "peers",
+                "A message to many peers",
+                "subscribers",
+                _by_their_number(PEERS),
+                "One client publishes 16 texts at once; each reaches that many. The figure is for each delivery.",
+            ),
+            Plot(
+                "topics",
+                "Many topics",
+                "topics",
+                _by_their_number(TOPICS),
+                "Each text goes to another topic, which has one subscriber; up to a thousand clients share the topics "
+                "among them. The figure is for each text, taken in and delivered. Servers without topics are left out.",
+            ),
+            Plot(
+                "sizes",
+                "Large messages",
+                "bytes of a message",
+                _by_their_number(SIZES),
+                "Eight clients get back what they send, each one at a time. The figure is for each echo.",
+            ),
         ),
     ),
 }
