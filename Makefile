@@ -6,7 +6,7 @@ BIN := .venv/bin
 CARGO_LINT = cd engine && cargo fmt --check && cargo fmt --check --manifest-path fuzz/Cargo.toml && cargo clippy --quiet --all-targets -- -D warnings
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow soak fuzz faults audit autobahn lint format docs bench bench-scale bench-latency bench-broker bench-peers bench-backplane clean
+.PHONY: help setup demo robot camera test test-slow soak fuzz faults audit autobahn lint format docs bench bench-scale bench-latency bench-broker bench-peers bench-backplane clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
@@ -16,6 +16,14 @@ setup: ## Make .venv with crosspeer and its command in it
 
 demo: setup ## Run the chat on http://127.0.0.1:3000
 	@exec $(BIN)/crosspeer serve examples/chat --host $(HOST) --port $(PORT)
+
+robot: ## Run the robot that a page drives on http://127.0.0.1:3000
+	@PYTHON="$(PYTHON)" scripts/setup examples
+	@exec $(BIN)/python examples/robot/robot.py --port $(PORT)
+
+camera: ## Stream a camera, or a test pattern, into a page on http://127.0.0.1:3000
+	@PYTHON="$(PYTHON)" scripts/setup examples
+	@exec $(BIN)/python examples/camera/camera.py --port $(PORT)
 
 test: ## Install what the tests need and run them all
 	@PYTHON="$(PYTHON)" scripts/setup test
