@@ -28,7 +28,7 @@ camera: ## Stream a camera, or a test pattern, into a page on http://127.0.0.1:3
 test: ## Install what the tests need and run them all
 	@PYTHON="$(PYTHON)" scripts/setup test
 	@if command -v cargo >/dev/null; then cargo test --quiet --manifest-path engine/Cargo.toml --package crosspeer-core; fi
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python $(if $(ARGS),-m pytest $(ARGS),scripts/test)
 
 test-slow: ## Run the tests that take ten thousand peers
 	@PYTHON="$(PYTHON)" scripts/setup test
