@@ -20,8 +20,8 @@ from crosspeer.wire.frames import (
     decode_close,
     encode_close,
     encode_frame,
-    unmask,
 )
+from crosspeer.wire.masking import unmask, unmask_slowly
 from raw import BINARY, CLOSE, FIN, PING, PONG, TEXT, frame
 
 CONT = 0x0
@@ -124,7 +124,8 @@ def test_any_bytes_give_events_or_a_code_in_any_split(data: bytes, cuts: list[in
 @given(st.binary(max_size=400), st.binary(min_size=4, max_size=4))
 def test_unmask_is_the_xor_of_the_rfc(payload: bytes, key: bytes) -> None:
     expected = bytes(byte ^ key[index % 4] for index, byte in enumerate(payload))
-    assert unmask(payload, key) == expected
+    assert unmask(payload, key) == unmask_slowly(payload, key) == expected
+    assert unmask(bytearray(payload), bytearray(key)) == expected
 
 
 @pytest.mark.parametrize("size", [0, 125, 126, 65_535, 65_536])

@@ -6,6 +6,7 @@ import codecs
 from typing import TYPE_CHECKING, Final
 
 from crosspeer.wire.closing import CloseCode, may_be_received
+from crosspeer.wire.masking import unmask
 
 if TYPE_CHECKING:
     from crosspeer.wire.deflate import Inflater
@@ -270,15 +271,6 @@ class FrameReader:
 def too_many_fragments(fragments: int, size: int) -> bool:
     """Whether a message has more fragments than the bytes before the last of them pay for."""
     return fragments > FREE_FRAGMENTS + size // BYTES_PER_FRAGMENT
-
-
-def unmask(payload: bytes | bytearray, key: bytes | bytearray) -> bytes:
-    """Apply a masking key (RFC 6455 section 5.3), as one long integer: the fastest that Python has by itself."""
-    size = len(payload)
-    if not any(key):
-        return bytes(payload)
-    pad = bytes(key) * (size // 4 + 1)
-    return (int.from_bytes(payload, "big") ^ int.from_bytes(pad[:size], "big")).to_bytes(size, "big")
 
 
 def _message(opcode: int, payload: bytes) -> Event:
