@@ -15,6 +15,6 @@ def unmask_slowly(payload: bytes | bytearray, key: bytes | bytearray) -> bytes:
 try:
     from websockets.speedups import apply_mask as unmask
 except ImportError:  # there is no wheel of it for this platform
-    unmask = unmask_slowly
+    unmask = unmask_slowly  # type: ignore[assignment]
 
 __all__ = ["unmask", "unmask_slowly"]
