@@ -33,10 +33,6 @@ class Channel(Protocol):
     protocol: str
     extensions: str
 
-    def incoming(self) -> AsyncIterator[str | bytes]:
-        """Yield the messages until the connection has ended; `details` says how from then on."""
-        ...
-
     @property
     def details(self) -> CloseDetails:
         """How the connection ended."""
@@ -52,6 +48,14 @@ class Channel(Protocol):
 
     def abort(self) -> None:
         """Drop the connection, where the server lets one; the reading is cancelled afterwards."""
+        ...
+
+
+class Readable(Channel, Protocol):
+    """A channel that is read here, by `Connection.run`. Others hand over what comes to them."""
+
+    def incoming(self) -> AsyncIterator[str | bytes]:
+        """Yield the messages until the connection has ended; `details` says how from then on."""
         ...
 
 
@@ -108,7 +112,10 @@ class Connection:
         return not self._readable.is_set()
 
     async def run(self) -> None:
-        """Carry the session from `open` to the end of `close`. Called by the adapter once the handshake is done."""
+        """Carry the session from `open` to the end of `close`. Called by the adapter once the handshake is done.
+
+        The channel MUST be `Readable`.
+        """
         self._reader = asyncio.current_task()
         self.start()
         try:
@@ -205,7 +212,7 @@ class Connection:
 
     async def _read(self) -> None:
         received = self.received
-        messages = self._channel.incoming()
+        messages = cast("Readable", self._channel).incoming()
         while True:
             if not self._readable.is_set():
                 await self._readable.wait()

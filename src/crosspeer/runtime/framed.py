@@ -102,10 +102,7 @@ class FramedChannel:
         self._pong: bytes | None = None
         self._closing = False
 
-    # Channel. `incoming` is for who has a stream.
-
-    def incoming(self) -> AsyncIterator[str | bytes]:
-        raise NotImplementedError("this connection is not read, its frames are handed over")
+    # Channel.
 
     async def send(self, item: Outgoing) -> None:
         self._write(self._frame_of(item))

@@ -18,7 +18,7 @@ from crosspeer.wire.sse import encode_comment
 from crosspeer.wire.streamed import BEHIND_ID, encode_close, encode_message, encode_start, position
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import Callable, Mapping
 
     from crosspeer.core.history import Position
     from crosspeer.core.outgoing import Outgoing
@@ -77,9 +77,6 @@ class EventChannel:
         return self._lease is None
 
     # Channel.
-
-    def incoming(self) -> AsyncIterator[str | bytes]:
-        raise NotImplementedError("messages are handed over as they are posted")
 
     async def send(self, item: Outgoing) -> None:
         crossws = self._options.crossws
